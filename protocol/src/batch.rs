@@ -19,6 +19,7 @@ use crate::limits::{
     BATCH_BYTES_MAX, DECOMPRESSED_BYTES_FLOOR, DECOMPRESSED_BYTES_MAX, DECOMPRESSED_RATIO_MAX,
     RECORDS_PER_BATCH_MAX,
 };
+use crate::outcome::Outcome;
 use crate::record::{self, Deltas, Record, RecordError, RecordView};
 
 /// A field of the batch header: name, place, meaning.
@@ -217,6 +218,27 @@ pub enum BatchError {
     /// The records cannot be unfolded.
     #[error(transparent)]
     Compression(#[from] CompressionError),
+}
+
+impl BatchError {
+    /// What a producer is told that sent such bytes.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Codec { .. } => Outcome::UnsupportedCompression,
+            Self::Record { .. } | Self::Counts { .. } | Self::Producer { .. } => {
+                Outcome::InvalidRecord
+            }
+            Self::Compression(CompressionError::TooLarge { .. }) => Outcome::BatchTooLarge,
+            Self::CutShort { .. }
+            | Self::Length { .. }
+            | Self::Magic { .. }
+            | Self::Checksum { .. }
+            | Self::Attributes { .. }
+            | Self::BaseOffset { .. }
+            | Self::LeftOver { .. }
+            | Self::Compression(CompressionError::Damaged { .. }) => Outcome::CorruptBatch,
+        }
+    }
 }
 
 /// The producer's part of a header.

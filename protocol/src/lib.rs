@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod id;
 pub mod limits;
 pub mod outcome;
+pub mod partitioner;
 pub mod record;
 pub mod varint;
 pub mod verbs;

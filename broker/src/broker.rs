@@ -1,0 +1,228 @@
+//! Builds the house from the cellar up, and takes it down from the roof.
+//!
+//! Opening: lock the data folder, start the shards, read the catalogue of topics, open every log; only then the doors.
+//! Leaving: close the doors to new work, let what is under way finish within a time limit, sync and close every log,
+//! release the lock. A broker that is dropped without [`Broker::close`] loses nothing that was acknowledged, exactly as
+//! one that is killed.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use protocol::outcome::{Outcome, Refusal};
+use storage::{ClusterId, DataFolder, Disk, Opening, StorageError};
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::service::{Hall, Service};
+use crate::shard::core::Core;
+use crate::shard::handle::ShardHandle;
+use crate::shard::thread;
+use crate::shutdown::Shutdown;
+use crate::time::Clock;
+use crate::topics::catalog::{self, Catalog};
+use crate::topics::journal::{Journal, JournalError};
+use crate::{grpc, http};
+
+/// Why a broker cannot start. Nothing was deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder cannot be used.
+    #[error("the data folder {folder}: {cause}")]
+    Folder {
+        /// Which folder.
+        folder: String,
+        /// Locked by another process, written by a newer version, or the disk failed.
+        cause: StorageError,
+    },
+    /// The catalogue of topics cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] JournalError),
+    /// The operating system gave no thread.
+    #[error("cannot start a thread: {0}; raise the limit of threads of this user (ulimit -u)")]
+    Thread(std::io::Error),
+    /// The address is taken or not ours.
+    #[error(
+        "cannot listen on {address} for {door}: {cause}; choose another address (--{door}-listen) or stop who uses it"
+    )]
+    Listen {
+        /// `grpc` or `http`.
+        door: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+}
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Broker {
+    service: Service,
+    shutdown: Shutdown,
+    shards: Vec<(ShardHandle, JoinHandle<()>)>,
+    config: Arc<Config>,
+    /// Last to go: its lock keeps others out until everything is closed.
+    folder: DataFolder,
+}
+
+/// Where the doors of a broker are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// Health and metrics.
+    pub http: SocketAddr,
+}
+
+impl Broker {
+    /// Opens the data folder of `config` on the disk of this machine. No door is open yet.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the folder is in use, newer or damaged where nothing can stand in for it.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        Self::open_on(Arc::new(storage::RealDisk::new()), config, Clock::real()).await
+    }
+
+    /// The same on a disk and clock of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_on(
+        disk: Arc<dyn Disk>,
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let config = Arc::new(config);
+        let root = config.data_dir.clone();
+        let folder = open_folder(&disk, &root)?;
+        let opening = Opening { leader_epoch: folder.leader_epoch(), now: clock.wall() };
+        let metrics = Metrics::new();
+        let (journal, contents) = Journal::open(Arc::clone(&disk), &root.join("catalog"), opening)?;
+        let mut shards = Vec::new();
+        for number in 0..shard_count(config.shards) {
+            let core = Core::new(
+                Arc::clone(&disk),
+                clock.clone(),
+                metrics.clone(),
+                folder.leader_epoch(),
+                config.retention_check_ms,
+            );
+            shards.push(thread::start(number, core, clock.clone()).map_err(OpenError::Thread)?);
+        }
+        let ground = catalog::Ground {
+            disk,
+            root,
+            shards: shards.iter().map(|(handle, _)| handle.clone()).collect(),
+            config: Arc::clone(&config),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let catalog = Catalog::open(ground, journal, contents).await;
+        let shutdown = Shutdown::new();
+        let service = Service::new(Hall {
+            catalog,
+            admission: Admission::new(
+                config.write_bytes_in_flight_max,
+                config.read_bytes_in_flight_max,
+            ),
+            metrics,
+            clock,
+            drain: shutdown.drain(),
+            config: Arc::clone(&config),
+            cluster_id: folder.cluster_id().to_string(),
+        });
+        Ok(Self { service, shutdown, shards, config, folder })
+    }
+
+    /// The way in for callers of the same process.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Opens the doors, with the services of others (SQL) on the gRPC port, and says where they are.
+    ///
+    /// # Errors
+    /// When an address is taken. No door is then open.
+    pub async fn listen(&self, routes: Routes) -> Result<Doors, OpenError> {
+        let (grpc_listener, grpc) = bind("grpc", self.config.grpc_listen).await?;
+        let (http_listener, http) = bind("http", self.config.http_listen).await?;
+        let drain = self.shutdown.drain();
+        let (service, config) = (self.service.clone(), Arc::clone(&self.config));
+        drain.spawn(async move {
+            if let Err(error) = grpc::server::serve(grpc_listener, service, routes, &config).await {
+                tracing::error!("the gRPC door is closed: {error}");
+            }
+        });
+        let service = self.service.clone();
+        drain.spawn(async move {
+            if let Err(error) = http::serve(http_listener, service).await {
+                tracing::error!("the HTTP door is closed: {error}");
+            }
+        });
+        Ok(Doors { grpc, http })
+    }
+
+    /// Leaves in order. Work under way has `shutdown_ms_max` to finish; syncing is never cut short.
+    pub async fn close(self) {
+        let limit = Duration::from_millis(self.config.shutdown_ms_max);
+        if tokio::time::timeout(limit, self.shutdown.leave()).await.is_err() {
+            tracing::warn!(
+                "calls were still under way after {} ms and were ended",
+                limit.as_millis()
+            );
+        }
+        for (shard, _) in &self.shards {
+            shard.stop().await;
+        }
+        for (_, thread) in self.shards {
+            // The thread has ended or is about to; a panic in it was reported where it happened.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        self.service.close_catalog().await;
+        drop(self.folder);
+    }
+}
+
+fn open_folder(disk: &Arc<dyn Disk>, root: &Path) -> Result<DataFolder, OpenError> {
+    let fresh = ClusterId(*uuid::Uuid::new_v4().as_bytes());
+    DataFolder::open(Arc::clone(disk), root, fresh)
+        .map_err(|cause| OpenError::Folder { folder: root.display().to_string(), cause })
+}
+
+fn shard_count(setting: usize) -> usize {
+    match setting {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
+
+async fn bind(
+    door: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), OpenError> {
+    let listen = |cause| OpenError::Listen { door, address, cause };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    Ok((listener, address))
+}
+
+impl From<OpenError> for Refusal {
+    fn from(error: OpenError) -> Self {
+        let outcome = match &error {
+            OpenError::Folder { cause, .. } if cause.is_full() => Outcome::DiskFull,
+            OpenError::Folder { cause: StorageError::Locked { .. }, .. } => Outcome::InUse,
+            OpenError::Folder { cause: StorageError::Newer { .. }, .. } => Outcome::Unsupported,
+            OpenError::Folder { .. } | OpenError::Catalog(_) => Outcome::StorageFailed,
+            OpenError::Thread(_) | OpenError::Listen { .. } => Outcome::Unavailable,
+        };
+        Self::new(outcome, error.to_string())
+    }
+}

@@ -1,0 +1,210 @@
+//! Use case: read from many partitions within bytes and time.
+//!
+//! When a fetch is answered, in this order:
+//!
+//! | case | condition | answer |
+//! |---|---|---|
+//! | a | a partition refuses (unknown, out of range, damaged) | at once |
+//! | b | `bytes_min` or more can be read | at once |
+//! | c | `wait_ms_max` has passed since the request came | with what there is, perhaps nothing |
+//! | d | the broker is stopping | with what there is |
+//! | - | else | wait for a newer view of any of the partitions, then look again |
+//!
+//! Newest records come from memory, without a system call. Older ones are read from files on a thread that may block.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{self, Either};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use protocol::limits::{ENTRIES_PER_REQUEST_MAX, FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX};
+use protocol::outcome::{Outcome, Refusal};
+use protocol::verbs::{FetchEntry, FetchReply, FetchRequest, Fetched};
+use storage::{ReadError, View};
+use tokio::time::Instant;
+
+use crate::admission::{Admission, Permit};
+use crate::error::{self, Place};
+use crate::metrics::Metrics;
+use crate::shard::handle::PartitionHandle;
+use crate::shutdown::Drain;
+use crate::topics::catalog::Catalog;
+
+/// An answer, and the permit to hold its bytes until they are on their way.
+#[derive(Debug)]
+pub struct Answered {
+    /// What each partition has.
+    pub reply: FetchReply,
+    /// Dropped when the bytes have left.
+    pub permit: Permit,
+}
+
+/// What this use case stands on.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) admission: &'a Admission,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) drain: &'a Drain,
+}
+
+/// Answers a fetch; see the table above. May be cancelled at any time.
+pub(crate) async fn fetch(ground: Ground<'_>, request: FetchRequest) -> Result<Answered, Refusal> {
+    if request.entries.len() > ENTRIES_PER_REQUEST_MAX {
+        return Err(Refusal::new(
+            Outcome::InvalidRequest,
+            format!(
+                "{} entries in one request; {ENTRIES_PER_REQUEST_MAX} are allowed",
+                request.entries.len()
+            ),
+        ));
+    }
+    let wait = Duration::from_millis(request.wait_ms_max.min(FETCH_WAIT_MS_MAX).into());
+    let deadline = Instant::now() + wait;
+    let bytes_wanted = match request.bytes_max as usize {
+        0 => FETCH_BYTES_MAX,
+        bytes => bytes.min(FETCH_BYTES_MAX),
+    };
+    // A reader that wants more than it may get at once must not wait for it.
+    let bytes_min = (request.bytes_min as usize).clamp(1, bytes_wanted);
+    loop {
+        let (bytes_max, permit) = ground.admission.read(bytes_wanted);
+        let mut places = resolve(ground.catalog, &request.entries);
+        let entries = gather(&ground, &mut places, bytes_max).await;
+        let bytes: usize = entries.iter().flatten().map(Fetched::bytes).sum();
+        let is_refused = entries.iter().any(Result::is_err);
+        let is_enough = bytes >= bytes_min.min(bytes_max);
+        let is_late = Instant::now() >= deadline || ground.drain.is_leaving();
+        if is_refused || is_enough || is_late {
+            ground.metrics.bytes_fetched.inc_by(bytes as u64);
+            return Ok(Answered { reply: FetchReply { entries }, permit });
+        }
+        // The bytes that were too few are given back while we wait.
+        drop((permit, entries));
+        wait_for_news(places, deadline, ground.drain).await;
+    }
+}
+
+/// A place to read from, found.
+struct Found {
+    entry: FetchEntry,
+    handle: PartitionHandle,
+    /// Taken before the view is read: a view published later is news.
+    news: tokio::sync::watch::Receiver<View>,
+}
+
+fn resolve(catalog: &Catalog, entries: &[FetchEntry]) -> Vec<Result<Found, Refusal>> {
+    let found = entries.iter().map(|entry| {
+        let handle = catalog.partition(&entry.topic, entry.partition)?;
+        let news = handle.watch();
+        Ok(Found { entry: entry.clone(), handle, news })
+    });
+    found.collect()
+}
+
+/// Reads from every place in turn, as far as the bytes go.
+async fn gather(
+    ground: &Ground<'_>,
+    places: &mut [Result<Found, Refusal>],
+    bytes_max: usize,
+) -> Vec<Result<Fetched, Refusal>> {
+    let mut bytes_left = bytes_max;
+    let mut entries = Vec::with_capacity(places.len());
+    for place in places {
+        let fetched = match place {
+            Ok(found) => read(ground, found, bytes_left, bytes_left == bytes_max).await,
+            Err(refusal) => Err(refusal.clone()),
+        };
+        bytes_left = bytes_left.saturating_sub(fetched.as_ref().map_or(0, Fetched::bytes));
+        entries.push(fetched);
+    }
+    entries
+}
+
+/// Reads from one place. Only the first place that has anything may pass the limit, by one large batch, so that such
+/// a batch can never block its reader.
+async fn read(
+    ground: &Ground<'_>,
+    found: &mut Found,
+    bytes_left: usize,
+    is_first: bool,
+) -> Result<Fetched, Refusal> {
+    let FetchEntry { offset, bytes_max, .. } = found.entry;
+    let view = found.news.borrow_and_update().clone();
+    let (start, end) = (view.start(), view.end());
+    let of = |batches| Fetched { batches, start, end };
+    let place = found.handle.place();
+    if offset < start || offset > end {
+        return Err(error::read(place, &ReadError::OutOfRange { offset, start, end }));
+    }
+    if offset == end || bytes_left == 0 {
+        return Ok(of(Vec::new()));
+    }
+    let bytes_max = match bytes_max as usize {
+        0 => bytes_left,
+        bytes => bytes.min(bytes_left),
+    };
+    let batches = match view.read_tail(offset, bytes_max) {
+        Some(batches) => batches,
+        None => {
+            ground.metrics.fetches_from_files.inc();
+            read_files(ground, place, view, found.entry.offset, bytes_max).await?
+        }
+    };
+    let bytes: usize = batches.iter().map(Bytes::len).sum();
+    if bytes > bytes_left && !is_first {
+        return Ok(of(Vec::new()));
+    }
+    Ok(of(batches))
+}
+
+async fn read_files(
+    ground: &Ground<'_>,
+    place: &Place,
+    view: View,
+    offset: protocol::id::Offset,
+    bytes_max: usize,
+) -> Result<Vec<Bytes>, Refusal> {
+    let read = tokio::task::spawn_blocking(move || view.read(offset, bytes_max)).await;
+    match read {
+        Ok(Ok(read)) => Ok(read.batches),
+        Ok(Err(cause)) => {
+            if matches!(cause, ReadError::Damaged { .. }) {
+                ground.metrics.damage_met.inc();
+                tracing::error!(partition = %place, "{cause}");
+            }
+            Err(error::read(place, &cause))
+        }
+        Err(_) => {
+            Err(Refusal::new(Outcome::Internal, format!("{place}: reading ended in a panic")))
+        }
+    }
+}
+
+/// Done when any of the places has a newer view, at the deadline, or when the broker is stopping.
+async fn wait_for_news(places: Vec<Result<Found, Refusal>>, deadline: Instant, drain: &Drain) {
+    let mut news: FuturesUnordered<_> = places
+        .into_iter()
+        .flatten()
+        .map(|mut found| async move {
+            // An error means that the partition is gone; looking again will say so.
+            let _ = found.news.changed().await;
+        })
+        .collect();
+    let any = async {
+        match news.next().await {
+            Some(()) => {}
+            // Nothing to wait for but the deadline.
+            None => future::pending().await,
+        }
+    };
+    let any = std::pin::pin!(any);
+    let leaving = std::pin::pin!(drain.leaving());
+    // The deadline's error is the passing of time, which the caller measures itself.
+    let _ = tokio::time::timeout_at(deadline, async {
+        match future::select(any, leaving).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    })
+    .await;
+}

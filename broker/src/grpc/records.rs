@@ -1,0 +1,267 @@
+//! Produce, fetch, subscribe over gRPC: translation only.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream, StreamExt};
+use protocol::grpc::fetch::{IncomingFetch, IncomingSubscription, fetch_result};
+use protocol::grpc::position::position_entries;
+use protocol::grpc::produce::{self, Incoming, IncomingRecords};
+use protocol::grpc::v1;
+use protocol::id::{Offset, Partition};
+use protocol::outcome::Refusal;
+use protocol::verbs::{FetchEntry, FetchRequest, PositionEntry, ProduceRequest};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::admission::Permit;
+use crate::grpc::friendly::{self, Batches, Spread};
+use crate::produce::Submitted;
+use crate::service::Service;
+
+/// Requests of one produce stream that may wait for their answers; the stream is read no further meanwhile.
+const PRODUCE_STREAM_PENDING_MAX: usize = 64;
+
+/// How long a subscription waits for news before it looks whether the reader is still there.
+const SUBSCRIBE_WAIT_MS: u32 = 30_000;
+
+/// Problems of entries and the broker's own errors end a call in the same way.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
+
+/// The service `thalweg.v1.Log`.
+#[derive(Clone, Debug)]
+pub(crate) struct LogService {
+    service: Service,
+    spread: Arc<Spread>,
+}
+
+impl LogService {
+    pub(crate) fn new(service: Service) -> Self {
+        Self { service, spread: Arc::default() }
+    }
+
+    /// Gives every batch of the request its place in line.
+    async fn submit(&self, request: v1::ProduceRequest) -> Result<PendingResponse, Status> {
+        let mut plan = Vec::with_capacity(request.entries.len());
+        let mut entries = Vec::with_capacity(request.entries.len());
+        for incoming in produce::incoming(request)? {
+            plan.push(match incoming {
+                Err(refusal) => Planned::Refused(refusal),
+                Ok(Incoming::Batch(entry)) => {
+                    entries.push(entry);
+                    Planned::Batch
+                }
+                Ok(Incoming::Records(records)) => match self.build(records) {
+                    Err(refusal) => Planned::Refused(refusal),
+                    Ok(mut batches) => {
+                        let partitions = batches.partitions();
+                        entries.append(&mut batches.entries);
+                        Planned::Records { batches, partitions }
+                    }
+                },
+            });
+        }
+        let submitted = self.service.produce(ProduceRequest { entries }).await;
+        Ok(PendingResponse { plan, submitted })
+    }
+
+    fn build(&self, records: IncomingRecords) -> Result<Batches, Refusal> {
+        let shape = self.service.topic_shape(&records.topic)?;
+        friendly::build(records, shape, &self.spread, self.service.now())
+    }
+}
+
+/// What became of an entry on its way in.
+enum Planned {
+    Refused(Refusal),
+    /// The next answer is its answer.
+    Batch,
+    /// The next so many answers are its answer.
+    Records {
+        batches: Batches,
+        partitions: Vec<Partition>,
+    },
+}
+
+/// A produce request that has its place in line.
+struct PendingResponse {
+    plan: Vec<Planned>,
+    submitted: Submitted,
+}
+
+impl PendingResponse {
+    async fn wait(self) -> v1::ProduceResponse {
+        let mut answers = self.submitted.reply().await.entries.into_iter();
+        let results = self.plan.into_iter().map(|planned| match planned {
+            Planned::Refused(refusal) => Err(refusal).into(),
+            Planned::Batch => answers.next().map_or_else(v1::ProduceResult::default, Into::into),
+            Planned::Records { batches, partitions } => {
+                let answers: Vec<_> = answers.by_ref().take(partitions.len()).collect();
+                batches.answer(&partitions, &answers)
+            }
+        });
+        v1::ProduceResponse { results: results.collect() }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::log_server::Log for LogService {
+    async fn produce(
+        &self,
+        request: Request<v1::ProduceRequest>,
+    ) -> Result<Response<v1::ProduceResponse>, Status> {
+        let pending = self.submit(request.into_inner()).await?;
+        Ok(Response::new(pending.wait().await))
+    }
+
+    type ProduceStreamStream = Answers<v1::ProduceResponse>;
+
+    async fn produce_stream(
+        &self,
+        requests: Request<Streaming<v1::ProduceRequest>>,
+    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+        let this = self.clone();
+        // `then` submits one request after the other, which is the order; `buffered` lets them wait together and
+        // answers in that order. A request that is refused as a whole ends the stream, behind the earlier answers.
+        let answers = requests
+            .into_inner()
+            .then(move |request| {
+                let this = this.clone();
+                async move { this.submit(request?).await }
+            })
+            .map(|pending| async { Ok(pending?.wait().await) })
+            .buffered(PRODUCE_STREAM_PENDING_MAX);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<v1::FetchRequest>,
+    ) -> Result<Response<v1::FetchResponse>, Status> {
+        let IncomingFetch { request, form } = request.into_inner().try_into()?;
+        let entries = request.entries.clone();
+        let answered = self.service.fetch(request).await?;
+        let results = entries
+            .iter()
+            .zip(answered.reply.entries)
+            .map(|(entry, result)| fetch_result(entry, result, form))
+            .collect();
+        Ok(Response::new(v1::FetchResponse { results }))
+    }
+
+    type SubscribeStream = Answers<v1::FetchResponse>;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let subscription =
+            Subscription::start(&self.service, request.into_inner().try_into()?).await?;
+        let answers = stream::try_unfold(subscription, |mut subscription| async {
+            let answer = subscription.next().await?;
+            Ok(answer.map(|answer| (answer, subscription)))
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn init_producer(
+        &self,
+        _: Request<v1::InitProducerRequest>,
+    ) -> Result<Response<v1::InitProducerResponse>, Status> {
+        Ok(Response::new(self.service.init_producer().await?.into()))
+    }
+
+    async fn find_positions(
+        &self,
+        request: Request<v1::FindPositionsRequest>,
+    ) -> Result<Response<v1::FindPositionsResponse>, Status> {
+        let found = self.service.find_positions(position_entries(request.into_inner())?).await?;
+        let results = found.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::FindPositionsResponse { results }))
+    }
+}
+
+/// One reader that follows partitions. Nothing is read ahead: the next answer is made when the stream asks for it, that
+/// is, when the reader's HTTP/2 windows have room.
+struct Subscription {
+    service: Service,
+    entries: Vec<FetchEntry>,
+    form: v1::Form,
+    bytes_max: u32,
+    /// For the bytes of the answer that is on its way.
+    permit: Option<Permit>,
+    /// A partition had a problem: it was told, and the subscription is over.
+    is_over: bool,
+}
+
+impl Subscription {
+    /// Finds every starting place.
+    async fn start(service: &Service, incoming: IncomingSubscription) -> Result<Self, Refusal> {
+        let mut wanted = Vec::new();
+        for entry in incoming.entries {
+            let partitions = match entry.partition {
+                Some(partition) => vec![partition],
+                None => Partition::all(service.topic_shape(&entry.topic)?.partitions).collect(),
+            };
+            let at = entry.from;
+            wanted.extend(partitions.into_iter().map(|partition| PositionEntry {
+                topic: entry.topic.clone(),
+                partition,
+                at,
+            }));
+        }
+        let found = service.find_positions(wanted.clone()).await?;
+        let bytes_max = incoming.bytes_max;
+        let entries: Result<_, Refusal> = wanted
+            .into_iter()
+            .zip(found)
+            .map(|(PositionEntry { topic, partition, .. }, found)| {
+                Ok(FetchEntry { topic, partition, offset: found?.offset, bytes_max })
+            })
+            .collect();
+        let form = incoming.form;
+        Ok(Self {
+            service: service.clone(),
+            entries: entries?,
+            form,
+            bytes_max,
+            permit: None,
+            is_over: false,
+        })
+    }
+
+    /// The next answer that holds something; `None` when the subscription is over or the broker is stopping.
+    async fn next(&mut self) -> Result<Option<v1::FetchResponse>, Refusal> {
+        // The last answer has left when the stream asks for the next one.
+        self.permit = None;
+        while !self.is_over && !self.service.drain().is_leaving() {
+            let request = FetchRequest {
+                entries: self.entries.clone(),
+                bytes_min: 1,
+                wait_ms_max: SUBSCRIBE_WAIT_MS,
+                bytes_max: self.bytes_max,
+            };
+            let answered = self.service.fetch(request).await?;
+            let results: Vec<_> = self
+                .entries
+                .iter_mut()
+                .zip(answered.reply.entries)
+                .filter(|(_, result)| result.as_ref().map_or(true, |fetched| fetched.bytes() > 0))
+                .map(|(entry, result)| {
+                    let result = fetch_result(entry, result, self.form);
+                    entry.offset = Offset::new(result.next_offset).unwrap_or(entry.offset);
+                    result
+                })
+                .collect();
+            // Whoever came first comes last next time: no partition starves the others.
+            if self.entries.len() > 1 {
+                self.entries.rotate_left(1);
+            }
+            if !results.is_empty() {
+                self.is_over = results.iter().any(|result| result.problem.is_some());
+                self.permit = Some(answered.permit);
+                return Ok(Some(v1::FetchResponse { results }));
+            }
+        }
+        Ok(None)
+    }
+}

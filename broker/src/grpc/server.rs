@@ -1,0 +1,82 @@
+//! Listens for gRPC, binds the services, drains.
+
+use std::time::Duration;
+
+use futures_util::stream;
+use protocol::grpc::{DESCRIPTORS, v1};
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use crate::config::Config;
+use crate::connection::{Accepting, Connection};
+use crate::grpc::admin::AdminService;
+use crate::grpc::records::LogService;
+use crate::service::Service;
+
+/// HTTP/2 windows: how far a sender may run ahead of us, per stream and per connection. The defaults of HTTP/2 (64 KiB)
+/// would hold a fast producer to one window a round trip.
+const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Larger frames, fewer of them: half the cost of a large batch is in its frames.
+const FRAME_BYTES: u32 = 256 * 1024;
+
+/// Calls under way on one connection.
+const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+
+/// A peer that does not answer a ping in time is gone, and its place is free again.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_WAIT: Duration = Duration::from_secs(20);
+
+/// Serves until the broker leaves, then lets calls under way finish.
+///
+/// `routes` are services of others (SQL) that share the port.
+///
+/// # Errors
+/// When reflection cannot read our own descriptors, or the transport fails as a whole.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    service: Service,
+    routes: Routes,
+    config: &Config,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<v1::log_server::LogServer<LogService>>().await;
+    health.set_serving::<v1::admin_server::AdminServer<AdminService>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+
+    let log = v1::log_server::LogServer::new(LogService::new(service.clone()))
+        .max_decoding_message_size(config.request_bytes_max)
+        .max_encoding_message_size(usize::MAX);
+    let admin = v1::admin_server::AdminServer::new(AdminService::new(service.clone()));
+    let routes = routes
+        .add_service(log)
+        .add_service(admin)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        // Older tools, grpcurl among them, ask for this one.
+        .add_service(reflection().build_v1alpha()?);
+
+    let accepting = Accepting::new(listener, config.connections_max, service.metrics().clone());
+    let connections = stream::unfold(accepting, |accepting| async {
+        let (connection, _) = accepting.next().await;
+        Some((Ok::<Connection, std::io::Error>(connection), accepting))
+    });
+    let leaving = service.drain().clone();
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_WAIT))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(connections, async move { leaving.leaving().await })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! The verbs of the broker: **the only way in for a front door**, free of any protocol.
+//!
+//! Front doors translate, this hall decides, the cellar stores. Whatever one door can do the other can, because both
+//! can do exactly this.
+
+use std::sync::Arc;
+
+use protocol::id::{Timestamp, TopicName};
+use protocol::outcome::Refusal;
+use protocol::verbs::{
+    BrokerDescription, FetchRequest, PositionEntry, PositionFound, ProduceRequest,
+    ProducerIdentity, TopicChange, TopicDescription, TopicSpec,
+};
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::fetch::{self, Answered};
+use crate::metrics::Metrics;
+use crate::positions;
+use crate::produce::{self, Submitted};
+use crate::shutdown::Drain;
+use crate::time::Clock;
+use crate::topics::catalog::Catalog;
+use crate::topics::settings::Durability;
+
+/// A way in. Cloning is cheap; all clones are the same broker.
+#[derive(Clone, Debug)]
+pub struct Service(Arc<Hall>);
+
+#[derive(Debug)]
+pub(crate) struct Hall {
+    pub(crate) catalog: Catalog,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    pub(crate) drain: Drain,
+    pub(crate) config: Arc<Config>,
+    /// The id of the data folder.
+    pub(crate) cluster_id: String,
+}
+
+/// The shape of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicShape {
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// Largest batch that it takes, in bytes.
+    pub batch_bytes_max: usize,
+}
+
+impl Service {
+    pub(crate) fn new(hall: Hall) -> Self {
+        Self(Arc::new(hall))
+    }
+
+    /// Gives every batch its place in line, in order; await the result for the answers.
+    ///
+    /// Requests submitted one after the other are appended in that order. Waits while too many bytes are under way.
+    /// May be cancelled: batches that had their place by then are appended all the same.
+    pub async fn produce(&self, request: ProduceRequest) -> Submitted {
+        let Hall { catalog, admission, metrics, clock, .. } = &*self.0;
+        produce::submit(produce::Ground { catalog, admission, metrics, clock }, request).await
+    }
+
+    /// Reads from many partitions, waiting as the request says. May be cancelled.
+    ///
+    /// # Errors
+    /// When the request as a whole breaks a limit; each partition's own trouble is in its entry.
+    pub async fn fetch(&self, request: FetchRequest) -> Result<Answered, Refusal> {
+        let Hall { catalog, admission, metrics, drain, .. } = &*self.0;
+        fetch::fetch(fetch::Ground { catalog, admission, metrics, drain }, request).await
+    }
+
+    /// Finds offsets, each entry by itself, in order. May be cancelled.
+    ///
+    /// # Errors
+    /// When the request as a whole breaks a limit.
+    pub async fn find_positions(
+        &self,
+        entries: Vec<PositionEntry>,
+    ) -> Result<Vec<Result<PositionFound, Refusal>>, Refusal> {
+        positions::find(&self.0.catalog, entries).await
+    }
+
+    /// A producer identity that was never given out before.
+    ///
+    /// # Errors
+    /// When the reservation of ids cannot be made durable.
+    pub async fn init_producer(&self) -> Result<ProducerIdentity, Refusal> {
+        self.0.catalog.init_producer().await
+    }
+
+    /// Creates a topic; when this is done it takes records and survives a crash.
+    ///
+    /// # Errors
+    /// When it exists, a limit or setting forbids it, or the disk fails. There is then no such topic.
+    pub async fn create_topic(&self, spec: TopicSpec) -> Result<TopicDescription, Refusal> {
+        self.0.catalog.create(spec).await
+    }
+
+    /// Describes one topic.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn describe_topic(&self, name: &TopicName) -> Result<TopicDescription, Refusal> {
+        self.0.catalog.describe(name)
+    }
+
+    /// All topics in the order of their names.
+    pub fn list_topics(&self) -> Vec<TopicDescription> {
+        self.0.catalog.list()
+    }
+
+    /// What a door needs to know of a topic to put records into batches for it.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn topic_shape(&self, name: &TopicName) -> Result<TopicShape, Refusal> {
+        let topic = self.0.catalog.topic(name)?;
+        let partitions = topic.partition_count();
+        Ok(TopicShape { partitions, batch_bytes_max: topic.settings.batch_bytes_max })
+    }
+
+    /// The broker's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.wall()
+    }
+
+    /// Changes settings or adds partitions.
+    ///
+    /// # Errors
+    /// When there is no such topic, a value is not valid, or the disk fails. The topic is then as before.
+    pub async fn alter_topic(
+        &self,
+        name: &TopicName,
+        change: TopicChange,
+    ) -> Result<TopicDescription, Refusal> {
+        self.0.catalog.alter(name, change).await
+    }
+
+    /// Deletes a topic and its records.
+    ///
+    /// # Errors
+    /// When there is none of this name or the disk fails.
+    pub async fn delete_topic(&self, name: &TopicName) -> Result<(), Refusal> {
+        self.0.catalog.delete(name).await
+    }
+
+    /// Tells about the broker.
+    pub fn describe_broker(&self) -> BrokerDescription {
+        let (topics, partitions) = self.0.catalog.counts();
+        BrokerDescription {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id: self.0.cluster_id.clone(),
+            durability: match self.0.config.durability() {
+                Durability::Sync => "sync".to_owned(),
+                Durability::Interval { ms } => format!("interval({ms} ms)"),
+                Durability::Os => "os".to_owned(),
+            },
+            topics,
+            partitions,
+        }
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render_metrics(&self) -> String {
+        let bytes = i64::try_from(self.0.admission.write_bytes()).unwrap_or(i64::MAX);
+        self.0.metrics.write_bytes_in_flight.set(bytes);
+        self.0.metrics.render()
+    }
+
+    /// To count what doors do.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// To leave when the broker leaves.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.0.drain
+    }
+
+    /// Closes the catalogue: no further changes.
+    pub(crate) async fn close_catalog(&self) {
+        self.0.catalog.close().await;
+    }
+}

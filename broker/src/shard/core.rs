@@ -1,0 +1,347 @@
+//! The decisions of a shard: commands in, appends, one sync, answers out.
+//!
+//! A *turn* takes all commands that wait together. Every partition touched by it is written once and, where an
+//! acknowledgement means synced, synced once: that is the group commit. No clock is read but the one handed in, nothing
+//! waits, so a turn can be replayed; the thread around it (`thread.rs`) has no rules of its own.
+//!
+//! Per partition a turn goes: stage -> write -> sync (if its durability asks) -> expose to readers -> answer. What is
+//! acknowledged is therefore already readable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use protocol::batch::Batch;
+use protocol::id::{LeaderEpoch, Offset};
+use protocol::limits::SHARD_TURN_BYTES_MAX;
+use protocol::outcome::{Outcome, Refusal};
+use protocol::verbs::Appended;
+use storage::{Disk, Log, Opening, StorageError, View};
+use tokio::sync::watch;
+
+use crate::error::{self, Place};
+use crate::metrics::Metrics;
+use crate::shard::command::{Command, DurabilityRule, OpenPartition, Opened, Slot};
+use crate::shard::pending::{Pending, Ticket};
+use crate::time::Clock;
+use crate::topics::settings::Durability;
+
+/// Everything that one shard owns.
+#[derive(Debug)]
+pub(crate) struct Core {
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    metrics: Metrics,
+    leader_epoch: LeaderEpoch,
+    /// How often every log is asked what it may let go, in milliseconds.
+    retention_check_ms: u64,
+    partitions: HashMap<Slot, Owned>,
+    /// Partitions with staged batches in this turn, each once.
+    touched: Vec<Slot>,
+    /// Bytes staged in this turn, all partitions together.
+    staged_bytes: usize,
+    /// When the first partition must be synced, on the monotonic clock. May be too early, never too late.
+    sync_due_ms: u64,
+    /// When retention is looked at next, on the monotonic clock.
+    retention_due_ms: u64,
+}
+
+/// A partition and those who wait for it.
+#[derive(Debug)]
+struct Owned {
+    place: Place,
+    log: Log,
+    rule: DurabilityRule,
+    pending: Pending,
+    /// Readers watch this.
+    view: watch::Sender<View>,
+    /// True while the partition stands in `Core::touched`.
+    is_touched: bool,
+    /// When its oldest unsynced bytes were written, on the monotonic clock. `None`: all is synced.
+    unsynced_since_ms: Option<u64>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        metrics: Metrics,
+        leader_epoch: LeaderEpoch,
+        retention_check_ms: u64,
+    ) -> Self {
+        let retention_due_ms = clock.monotonic_ms() + retention_check_ms;
+        Self {
+            disk,
+            clock,
+            metrics,
+            leader_epoch,
+            retention_check_ms,
+            partitions: HashMap::new(),
+            touched: Vec::new(),
+            staged_bytes: 0,
+            sync_due_ms: u64::MAX,
+            retention_due_ms,
+        }
+    }
+
+    /// Carries out `commands` in their order. True: the shard was told to stop, and has closed its logs.
+    pub(crate) fn turn(&mut self, commands: &mut Vec<Command>) -> bool {
+        let mut appends = 0_u32;
+        for command in commands.drain(..) {
+            match command {
+                Command::Append { slot, batch, ticket } => {
+                    appends += 1;
+                    self.stage(slot, batch, ticket);
+                    if self.staged_bytes >= SHARD_TURN_BYTES_MAX {
+                        self.settle();
+                    }
+                }
+                // The others are rare. What was staged before them is settled first, so that order is kept.
+                Command::Open { slot, partition, answer } => {
+                    self.settle();
+                    let opened = self.open(slot, *partition);
+                    // Nobody waits any more: the broker is stopping and will close what it has.
+                    let _ = answer.send(opened);
+                }
+                Command::Alter { slot, options, durability } => {
+                    self.settle();
+                    if let Some(owned) = self.partitions.get_mut(&slot) {
+                        owned.log.set_options(options);
+                        owned.rule = durability;
+                    }
+                }
+                Command::Delete { slot, answer } => {
+                    self.settle();
+                    let _ = answer.send(self.delete(slot));
+                }
+                Command::Stop { answer } => {
+                    self.settle();
+                    self.close();
+                    let _ = answer.send(());
+                    return true;
+                }
+            }
+        }
+        self.settle();
+        if appends > 0 {
+            self.metrics.turn_batches.observe(f64::from(appends));
+        }
+        false
+    }
+
+    /// Puts one batch in line, or says why not.
+    fn stage(&mut self, slot: Slot, batch: Batch, ticket: Ticket) {
+        let Some(owned) = self.partitions.get_mut(&slot) else {
+            // Deleted after the batch was sent.
+            let gone = Refusal::new(Outcome::UnknownTopic, "the topic has just been deleted");
+            return ticket.refuse(gone);
+        };
+        let bytes = batch.bytes().len();
+        let records = u64::from(batch.header().record_count.unsigned_abs());
+        match owned.log.stage(batch, self.clock.wall()) {
+            Ok(staged) => {
+                let appended = Appended {
+                    base_offset: staged.base_offset,
+                    append_time: staged.append_time,
+                    repeated: staged.repeated,
+                };
+                let size = (records, u64::try_from(bytes).unwrap_or(u64::MAX));
+                owned.pending.wait(ticket, staged.end, appended, size);
+                self.staged_bytes += bytes;
+                if !owned.is_touched {
+                    owned.is_touched = true;
+                    self.touched.push(slot);
+                }
+            }
+            Err(refused) => {
+                self.metrics.batches_refused.inc();
+                ticket.refuse(error::stage(&owned.place, &refused));
+            }
+        }
+    }
+
+    /// Writes, syncs, exposes and answers every partition touched since the last call.
+    fn settle(&mut self) {
+        self.staged_bytes = 0;
+        for slot in std::mem::take(&mut self.touched) {
+            if let Some(owned) = self.partitions.get_mut(&slot) {
+                owned.is_touched = false;
+                owned.settle(&self.clock, &self.metrics);
+                self.sync_due_ms = self.sync_due_ms.min(owned.sync_due_ms());
+            }
+        }
+    }
+
+    fn open(&mut self, slot: Slot, partition: OpenPartition) -> Result<Opened, Refusal> {
+        let OpenPartition { place, folder, create, options, durability } = partition;
+        let refuse = |error: &StorageError| error::storage(&place, error);
+        if !create && self.disk.list(&folder).is_err_and(|error| error.is_missing()) {
+            return Err(Refusal::new(
+                Outcome::StorageFailed,
+                format!(
+                    "{place}: its folder {} is missing: put it back, or delete the topic",
+                    folder.display()
+                ),
+            ));
+        }
+        let opening = Opening { leader_epoch: self.leader_epoch, now: self.clock.wall() };
+        let (log, recovered) =
+            Log::open(Arc::clone(&self.disk), &folder, options, opening).map_err(|e| refuse(&e))?;
+        for note in &recovered.notes {
+            if note.is_loss() {
+                tracing::warn!(partition = %place, "{note}");
+            } else {
+                tracing::info!(partition = %place, "{note}");
+            }
+        }
+        let (view, receiver) = watch::channel(log.view());
+        let owned = Owned {
+            place,
+            log,
+            rule: durability,
+            pending: Pending::default(),
+            view,
+            is_touched: false,
+            unsynced_since_ms: None,
+        };
+        self.partitions.insert(slot, owned);
+        Ok(Opened { view: receiver })
+    }
+
+    fn delete(&mut self, slot: Slot) -> Result<(), Refusal> {
+        let Some(mut owned) = self.partitions.remove(&slot) else {
+            return Ok(());
+        };
+        let gone = Refusal::new(Outcome::UnknownTopic, format!("{} is being deleted", owned.place));
+        owned.pending.refuse_all(&gone);
+        owned.log.delete().map_err(|error| error::storage(&owned.place, &error))
+    }
+
+    /// When [`Self::tick`] has something to do next, on the monotonic clock in milliseconds.
+    pub(crate) fn tick_due_ms(&self) -> u64 {
+        self.sync_due_ms.min(self.retention_due_ms)
+    }
+
+    /// Syncs that have come due; then, now and then, what old segments may go.
+    pub(crate) fn tick(&mut self) {
+        let now_ms = self.clock.monotonic_ms();
+        if self.sync_due_ms <= now_ms {
+            self.sync_due_ms = u64::MAX;
+            for owned in self.partitions.values_mut() {
+                if owned.sync_due_ms() <= now_ms {
+                    owned.sync(&self.metrics);
+                }
+                self.sync_due_ms = self.sync_due_ms.min(owned.sync_due_ms());
+            }
+        }
+        if self.retention_due_ms <= now_ms {
+            self.retention_due_ms = now_ms + self.retention_check_ms;
+            for owned in self.partitions.values_mut() {
+                owned.retain(&self.clock, &self.metrics);
+            }
+        }
+    }
+
+    /// Syncs and closes every log. Those who still wait are told that the broker is stopping.
+    fn close(&mut self) {
+        for (_, mut owned) in self.partitions.drain() {
+            owned.pending.refuse_all(&error::stopping());
+            if let Err(error) = owned.log.close() {
+                tracing::error!(partition = %owned.place, "closing the log failed: {error}");
+            }
+        }
+    }
+}
+
+impl Owned {
+    fn settle(&mut self, clock: &Clock, metrics: &Metrics) {
+        if let Err(error) = self.log.write(clock.wall()) {
+            if error.is_full() {
+                metrics.disk_full.inc();
+                let refused = self
+                    .pending
+                    .refuse_from(self.log.written_end(), &error::storage(&self.place, &error));
+                metrics.batches_refused.inc_by(refused);
+            } else {
+                return self.fail(&error, metrics);
+            }
+        }
+        if self.log.written_end() > self.log.synced_end() {
+            self.unsynced_since_ms.get_or_insert(clock.monotonic_ms());
+        }
+        if self.rule.durability == Durability::Sync || self.is_past_unsynced_max() {
+            self.sync(metrics);
+        } else {
+            self.publish(self.log.written_end(), metrics);
+        }
+    }
+
+    fn is_past_unsynced_max(&self) -> bool {
+        let unsynced = self.log.written_end().since(self.log.synced_end());
+        self.rule.unsynced_records_max.is_some_and(|max| unsynced >= max)
+    }
+
+    /// When what is written must be synced at the latest; the end of time when there is nothing to sync.
+    fn sync_due_ms(&self) -> u64 {
+        match (self.rule.durability, self.unsynced_since_ms) {
+            (Durability::Interval { ms }, Some(since)) => since.saturating_add(ms),
+            // Sync: never left unsynced by a turn. Os: never ours to sync.
+            (Durability::Interval { .. }, None) | (Durability::Sync | Durability::Os, _) => {
+                u64::MAX
+            }
+        }
+    }
+
+    fn sync(&mut self, metrics: &Metrics) {
+        if self.log.written_end() > self.log.synced_end() {
+            let start = Instant::now();
+            let synced = self.log.sync();
+            metrics.syncs.inc();
+            metrics.sync_seconds.observe(start.elapsed().as_secs_f64());
+            if let Err(error) = synced {
+                return self.fail(&error, metrics);
+            }
+        }
+        self.unsynced_since_ms = None;
+        self.publish(self.log.synced_end(), metrics);
+    }
+
+    /// Lets readers see `..durable_end`, then answers those who waited for it.
+    fn publish(&mut self, durable_end: Offset, metrics: &Metrics) {
+        let seen = self.view.borrow().end();
+        if durable_end > seen {
+            self.view.send_replace(self.log.expose(durable_end));
+        }
+        let confirmed = self.pending.confirm(durable_end);
+        metrics.batches_appended.inc_by(confirmed.batches);
+        metrics.records_appended.inc_by(confirmed.records);
+        metrics.bytes_appended.inc_by(confirmed.bytes);
+        metrics.batches_repeated.inc_by(confirmed.repeated);
+    }
+
+    /// The log takes no more writes. Whoever waits is told that the outcome is unknown.
+    fn fail(&mut self, error: &StorageError, metrics: &Metrics) {
+        tracing::error!(partition = %self.place, "the partition takes no more writes: {error}");
+        metrics.partitions_failed.inc();
+        self.unsynced_since_ms = None;
+        let refused = self.pending.refuse_all(&error::storage(&self.place, error));
+        metrics.batches_refused.inc_by(refused);
+    }
+
+    fn retain(&mut self, clock: &Clock, metrics: &Metrics) {
+        let repaired = self.log.repair();
+        match repaired.and_then(|_| self.log.retain(clock.wall())) {
+            Ok(trimmed) if trimmed.segments > 0 => {
+                tracing::info!(
+                    partition = %self.place,
+                    "{} segments of {} bytes were past their retention; the partition now starts at {}",
+                    trimmed.segments, trimmed.bytes, trimmed.start,
+                );
+                metrics.segments_deleted.inc_by(u64::try_from(trimmed.segments).unwrap_or(0));
+                self.view.send_replace(self.log.view());
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(partition = %self.place, "retention stopped: {error}"),
+        }
+    }
+}

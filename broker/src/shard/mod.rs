@@ -1,0 +1,7 @@
+//! Shards: threads that own the logs. One turn, one write and at most one sync a partition, many answers.
+
+pub(crate) mod command;
+pub(crate) mod core;
+pub(crate) mod handle;
+pub(crate) mod pending;
+pub(crate) mod thread;

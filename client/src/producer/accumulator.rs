@@ -1,0 +1,493 @@
+//! Pure: records to batches. One lane for each partition; in it at most one batch that is open and any number that are
+//! sealed, in order. Time comes in as an argument; memory is bounded by whoever hands records over.
+//!
+//! A lane is
+//!
+//! ```text
+//!            something due            no room in its window
+//!   Resting ---------------> Ready -------------------------> Parked
+//!      ^                     |   ^                              |
+//!      '---- nothing due ----'   '--------- room again ---------'
+//! ```
+//!
+//! Due is what is sealed, and an open batch whose linger has passed. A parked lane goes on gathering: the slower the
+//! broker, the larger the batches.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use protocol::batch::{Builder, HEADER_BYTES};
+use protocol::compression::Compression;
+use protocol::id::{Partition, Timestamp, TopicName};
+use protocol::record::{Record, encoded_bytes_max};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::ticket::{Completion, Delivery, Ticket, completion};
+use crate::config::ProducerConfig;
+use crate::retry::Rng;
+
+/// The number of a lane, from 0 in the order in which partitions were first written to.
+pub(super) type LaneId = usize;
+
+/// The number of a batch of this producer, in the order in which batches were opened.
+pub(super) type Serial = u64;
+
+/// A topic and a partition of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) topic: TopicName,
+    pub(super) partition: Partition,
+}
+
+/// Where a record is to go.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Route {
+    /// To this partition.
+    To(Partition),
+    /// With the others without a key, to one of this many partitions.
+    Sticky {
+        /// Partitions of the topic.
+        partition_count: u32,
+    },
+}
+
+/// A batch on its way from the accumulator to the window of its partition.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) serial: Serial,
+    pub(super) builder: Builder,
+    pub(super) complete: oneshot::Sender<Delivery>,
+    /// Bytes that its records were charged for.
+    pub(super) charge: usize,
+    /// When its first record came.
+    pub(super) opened: Instant,
+}
+
+/// A record that has found its batch.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    pub(super) ticket: Ticket,
+    /// True when the sender has something new to do or to wait for.
+    pub(super) wake: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    gathered: Gathered,
+    completion: Completion,
+    due: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Resting,
+    Ready,
+    Parked,
+}
+
+#[derive(Debug)]
+struct Lane {
+    place: Place,
+    open: Option<Open>,
+    sealed: VecDeque<Gathered>,
+    state: State,
+    /// Bytes of its last batch: the room that the next one starts with.
+    bytes_hint: usize,
+}
+
+impl Lane {
+    fn has_due(&self) -> bool {
+        !self.sealed.is_empty() || self.open.as_ref().is_some_and(|open| open.due)
+    }
+}
+
+#[derive(Debug, Default)]
+struct TopicLanes {
+    by_partition: HashMap<Partition, LaneId>,
+    /// The partition that records without a key go to until its batch is closed.
+    sticky: Option<Partition>,
+    rotation: u32,
+}
+
+/// Gathers records. See the head of the file.
+#[derive(Debug)]
+pub(super) struct Accumulator {
+    batch_bytes: usize,
+    linger: Duration,
+    compression: Compression,
+    rng: Rng,
+    topics: HashMap<TopicName, TopicLanes>,
+    lanes: Vec<Lane>,
+    /// Lanes in state Ready, in turn.
+    ready: VecDeque<LaneId>,
+    /// Open batches that are not due yet, one at most for each lane, by the time when they will be.
+    lingering: BTreeSet<(Instant, LaneId)>,
+    next_serial: Serial,
+}
+
+impl Accumulator {
+    pub(super) fn new(config: &ProducerConfig) -> Self {
+        Self {
+            batch_bytes: config.batch_bytes,
+            linger: config.linger,
+            compression: config.compression,
+            rng: Rng::new(config.backoff.seed),
+            topics: HashMap::new(),
+            lanes: Vec::new(),
+            ready: VecDeque::new(),
+            lingering: BTreeSet::new(),
+            next_serial: 0,
+        }
+    }
+
+    /// Adds a record to the batch of its partition. `time` stands in for a time of its own.
+    pub(super) fn push(
+        &mut self,
+        topic: &TopicName,
+        route: Route,
+        record: &Record,
+        time: Timestamp,
+        now: Instant,
+    ) -> Pushed {
+        let charge = encoded_bytes_max(record);
+        let mut lane_id = self.route(topic, route);
+        if self.lacks_room(lane_id, charge) {
+            self.seal(lane_id);
+            // Sealing may have ended the stickiness: the record then opens the next partition's batch.
+            lane_id = self.route(topic, route);
+            if self.lacks_room(lane_id, charge) {
+                self.seal(lane_id);
+            }
+        }
+        let alarm_before = self.alarm();
+        let was_ready = !self.ready.is_empty();
+        if self.lanes[lane_id].open.is_none() {
+            self.open(lane_id, charge, now);
+        }
+        let lane = &mut self.lanes[lane_id];
+        let open = lane.open.as_mut().expect("opened above when there was none");
+        let index = open.gathered.builder.record_count();
+        open.gathered.builder.push(record, time);
+        open.gathered.charge += charge;
+        let ticket = Ticket {
+            batch: open.completion.clone(),
+            partition: lane.place.partition,
+            index: u64::try_from(index).unwrap_or(u64::MAX),
+            timestamp: record.timestamp.unwrap_or(time),
+        };
+        let wake = (!was_ready && !self.ready.is_empty()) || self.alarm() != alarm_before;
+        Pushed { ticket, wake }
+    }
+
+    /// The next batch that is due, from the lanes in turn. A lane whose window has no room is parked until
+    /// [`Self::unpark`].
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        has_room: impl Fn(LaneId) -> bool,
+    ) -> Option<(LaneId, Gathered)> {
+        self.advance(now);
+        while let Some(lane_id) = self.ready.pop_front() {
+            if !has_room(lane_id) {
+                self.lanes[lane_id].state = State::Parked;
+                continue;
+            }
+            let gathered = self.take_from(lane_id);
+            let lane = &mut self.lanes[lane_id];
+            lane.state = if lane.has_due() { State::Ready } else { State::Resting };
+            if lane.state == State::Ready {
+                self.ready.push_back(lane_id);
+            }
+            if let Some(gathered) = gathered {
+                return Some((lane_id, gathered));
+            }
+        }
+        None
+    }
+
+    /// The window of this lane has room again.
+    pub(super) fn unpark(&mut self, lane_id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(lane_id)
+            && lane.state == State::Parked
+        {
+            lane.state = State::Resting;
+            self.ready_if_due(lane_id);
+        }
+    }
+
+    /// Makes everything gathered so far due now.
+    pub(super) fn expedite(&mut self) {
+        while let Some((_, lane_id)) = self.lingering.pop_first() {
+            self.make_due(lane_id);
+        }
+    }
+
+    /// When the next open batch becomes due, if none is ready before.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        self.lingering.first().map(|(due, _)| *due)
+    }
+
+    /// The serial that the next batch will get: all batches so far have a smaller one.
+    pub(super) fn next_serial(&self) -> Serial {
+        self.next_serial
+    }
+
+    /// The place that a lane stands for.
+    pub(super) fn place(&self, lane_id: LaneId) -> &Place {
+        &self.lanes[lane_id].place
+    }
+
+    fn route(&mut self, topic: &TopicName, route: Route) -> LaneId {
+        if !self.topics.contains_key(topic) {
+            // The upper half is as random as the lower one.
+            let rotation = u32::try_from(self.rng.next() >> 32).unwrap_or(0);
+            let lanes = TopicLanes { rotation, ..TopicLanes::default() };
+            self.topics.insert(topic.clone(), lanes);
+        }
+        let lanes = self.topics.get_mut(topic).expect("inserted above when it was absent");
+        let partition = match route {
+            Route::To(partition) => partition,
+            Route::Sticky { partition_count } => {
+                let known = lanes.sticky.filter(|sticky| sticky.get() < partition_count);
+                known.unwrap_or_else(|| {
+                    lanes.rotation = lanes.rotation.wrapping_add(1);
+                    let index = lanes.rotation.checked_rem(partition_count).unwrap_or(0);
+                    let next = Partition::new(index.into()).unwrap_or(Partition::ZERO);
+                    lanes.sticky = Some(next);
+                    next
+                })
+            }
+        };
+        *lanes.by_partition.entry(partition).or_insert_with(|| {
+            self.lanes.push(Lane {
+                place: Place { topic: topic.clone(), partition },
+                open: None,
+                sealed: VecDeque::new(),
+                state: State::Resting,
+                bytes_hint: 0,
+            });
+            self.lanes.len() - 1
+        })
+    }
+
+    /// True when the open batch of the lane cannot take a record of this size too.
+    fn lacks_room(&self, lane_id: LaneId, charge: usize) -> bool {
+        self.lanes[lane_id].open.as_ref().is_some_and(|open| {
+            let builder = &open.gathered.builder;
+            builder.bytes() + charge > self.batch_bytes || builder.is_full()
+        })
+    }
+
+    fn open(&mut self, lane_id: LaneId, charge: usize, now: Instant) {
+        let room = self.lanes[lane_id].bytes_hint.clamp(charge, self.batch_bytes.max(charge));
+        let (complete, completion) = completion();
+        let gathered = Gathered {
+            serial: self.next_serial,
+            builder: Builder::with_capacity(self.compression, room),
+            complete,
+            charge: 0,
+            opened: now,
+        };
+        self.next_serial += 1;
+        self.lanes[lane_id].open = Some(Open { gathered, completion, due: false });
+        if self.linger.is_zero() {
+            self.make_due(lane_id);
+        } else {
+            self.lingering.insert((now + self.linger, lane_id));
+        }
+    }
+
+    fn seal(&mut self, lane_id: LaneId) {
+        if let Some(gathered) = self.close(lane_id) {
+            self.lanes[lane_id].sealed.push_back(gathered);
+            self.ready_if_due(lane_id);
+        }
+    }
+
+    /// Ends the open batch of a lane, and with it the stickiness to its partition.
+    fn close(&mut self, lane_id: LaneId) -> Option<Gathered> {
+        let lane = &mut self.lanes[lane_id];
+        let open = lane.open.take()?;
+        lane.bytes_hint = open.gathered.builder.bytes().saturating_sub(HEADER_BYTES);
+        self.lingering.remove(&(open.gathered.opened + self.linger, lane_id));
+        if let Some(topic) = self.topics.get_mut(&lane.place.topic)
+            && topic.sticky == Some(lane.place.partition)
+        {
+            topic.sticky = None;
+        }
+        Some(open.gathered)
+    }
+
+    fn take_from(&mut self, lane_id: LaneId) -> Option<Gathered> {
+        let lane = &mut self.lanes[lane_id];
+        match lane.sealed.pop_front() {
+            Some(sealed) => Some(sealed),
+            None if lane.has_due() => self.close(lane_id),
+            None => None,
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        while let Some(&(due, lane_id)) = self.lingering.first()
+            && due <= now
+        {
+            self.lingering.pop_first();
+            self.make_due(lane_id);
+        }
+    }
+
+    fn make_due(&mut self, lane_id: LaneId) {
+        if let Some(open) = &mut self.lanes[lane_id].open {
+            open.due = true;
+            self.ready_if_due(lane_id);
+        }
+    }
+
+    fn ready_if_due(&mut self, lane_id: LaneId) {
+        let lane = &mut self.lanes[lane_id];
+        if lane.state == State::Resting && lane.has_due() {
+            lane.state = State::Ready;
+            self.ready.push_back(lane_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TIME: Timestamp = Timestamp(1);
+
+    fn accumulator(batch_bytes: usize, linger_ms: u64) -> Accumulator {
+        let config = ProducerConfig::default()
+            .batch_bytes(batch_bytes)
+            .linger(Duration::from_millis(linger_ms));
+        Accumulator::new(&config)
+    }
+
+    fn topic() -> TopicName {
+        "t".parse().unwrap()
+    }
+
+    fn to(partition: i64) -> Route {
+        Route::To(Partition::new(partition).unwrap())
+    }
+
+    fn values(gathered: Gathered) -> Vec<Vec<u8>> {
+        let batch = gathered.builder.finish(None);
+        let mut scratch = Vec::new();
+        let records = batch.records(&mut scratch).unwrap();
+        records.map(|record| record.unwrap().value.unwrap().to_vec()).collect()
+    }
+
+    proptest! {
+        /// Whatever the sizes, the linger and the moments of taking: each lane gives back its records in order, each
+        /// once, in batches within the limit, and the charge is what was charged.
+        #[test]
+        fn every_record_comes_out_once_and_in_order(
+            steps in prop::collection::vec((0_i64..3, 0_usize..1500, 0_u64..8, any::<bool>()), 1..80),
+            linger_ms in 0_u64..10,
+        ) {
+            let mut accumulator = accumulator(2048, linger_ms);
+            let mut now = Instant::now();
+            let mut charged = 0;
+            let mut given: Vec<Vec<Vec<u8>>> = vec![Vec::new(); 3];
+            let mut taken: Vec<Vec<Vec<u8>>> = vec![Vec::new(); 3];
+            let mut keep = |accumulator: &Accumulator, lane_id, gathered: Gathered| {
+                let partition = accumulator.place(lane_id).partition.get() as usize;
+                assert!(gathered.builder.bytes() <= 2048 || gathered.builder.record_count() == 1);
+                charged -= gathered.charge as i64;
+                taken[partition].extend(values(gathered));
+            };
+            let mut charges = 0;
+            for (step, (partition, bytes, wait_ms, has_room)) in steps.into_iter().enumerate() {
+                let mut value = step.to_be_bytes().to_vec();
+                value.resize(8 + bytes, 0);
+                let record = Record::of_value(value.clone());
+                charges += encoded_bytes_max(&record) as i64;
+                given[partition as usize].push(value);
+                accumulator.push(&topic(), to(partition), &record, TIME, now);
+                now += Duration::from_millis(wait_ms);
+                while let Some((lane_id, gathered)) = accumulator.take(now, |_| has_room) {
+                    keep(&accumulator, lane_id, gathered);
+                }
+            }
+            accumulator.expedite();
+            for lane_id in 0..accumulator.lanes.len() {
+                accumulator.unpark(lane_id);
+            }
+            while let Some((lane_id, gathered)) = accumulator.take(now, |_| true) {
+                keep(&accumulator, lane_id, gathered);
+            }
+            prop_assert_eq!(charges + charged, 0);
+            prop_assert_eq!(given, taken);
+            prop_assert_eq!(accumulator.alarm(), None);
+        }
+    }
+
+    #[test]
+    fn a_batch_waits_for_its_linger_and_no_longer() {
+        let mut accumulator = accumulator(1024, 5);
+        let start = Instant::now();
+        let pushed = accumulator.push(&topic(), to(0), &Record::of_value("a"), TIME, start);
+        assert!(pushed.wake, "the sender has to wait for the linger");
+        let again = accumulator.push(&topic(), to(0), &Record::of_value("b"), TIME, start);
+        assert!(!again.wake, "it waits already");
+        let due = start + Duration::from_millis(5);
+        assert_eq!(accumulator.alarm(), Some(due));
+        assert!(accumulator.take(due - Duration::from_millis(1), |_| true).is_none());
+        let (_, gathered) = accumulator.take(due, |_| true).unwrap();
+        assert_eq!(values(gathered), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn a_full_batch_waits_for_nothing() {
+        let mut accumulator = accumulator(1024, 60_000);
+        let start = Instant::now();
+        let record = Record::of_value(vec![0; 600]);
+        accumulator.push(&topic(), to(0), &record, TIME, start);
+        assert!(accumulator.take(start, |_| true).is_none());
+        assert!(accumulator.push(&topic(), to(0), &record, TIME, start).wake);
+        assert_eq!(values(accumulator.take(start, |_| true).unwrap().1).len(), 1);
+        assert!(accumulator.take(start, |_| true).is_none());
+    }
+
+    #[test]
+    fn without_room_a_lane_gathers_on_and_wakes_nobody() {
+        let mut accumulator = accumulator(1024, 0);
+        let start = Instant::now();
+        assert!(accumulator.push(&topic(), to(0), &Record::of_value("a"), TIME, start).wake);
+        assert!(accumulator.take(start, |_| false).is_none());
+        assert!(!accumulator.push(&topic(), to(0), &Record::of_value("b"), TIME, start).wake);
+        accumulator.unpark(0);
+        let (_, gathered) = accumulator.take(start, |_| true).unwrap();
+        assert_eq!(values(gathered), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn records_without_a_key_change_their_partition_with_each_batch() {
+        let mut accumulator = accumulator(1024, 60_000);
+        let start = Instant::now();
+        let route = Route::Sticky { partition_count: 3 };
+        let mut partitions = Vec::new();
+        for _ in 0..6 {
+            let mut in_batch = Vec::new();
+            for _ in 0..2 {
+                let record = Record::of_value("x");
+                let pushed = accumulator.push(&topic(), route, &record, TIME, start);
+                in_batch.push(pushed.ticket.partition);
+            }
+            assert_eq!(in_batch[0], in_batch[1], "a batch keeps together");
+            partitions.push(in_batch[0].get());
+            accumulator.expedite();
+            assert!(accumulator.take(start, |_| true).is_some());
+        }
+        let mut first_round = partitions[..3].to_vec();
+        first_round.sort_unstable();
+        assert_eq!(first_round, [0, 1, 2]);
+        assert_eq!(partitions[..3], partitions[3..]);
+    }
+}

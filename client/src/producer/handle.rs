@@ -1,0 +1,178 @@
+//! Producer: reserve room, find the partition, add to a batch; flush and close.
+
+use std::sync::Arc;
+
+use protocol::compression::Compression;
+use protocol::id::{Partition, TopicName};
+use protocol::limits::{BATCH_BYTES_MAX, HEADERS_PER_RECORD_MAX};
+use protocol::outcome::Outcome;
+use protocol::record::{Record, encoded_bytes_max};
+use tokio::time::Instant;
+
+use super::accumulator::Route;
+use super::partitioner::partition_for_key;
+use super::sender::Sender;
+use super::shared::Shared;
+use super::ticket::Ticket;
+use crate::clock;
+use crate::config::ProducerConfig;
+use crate::error::{Error, Result};
+use crate::metadata::Metadata;
+use crate::transport::Transport;
+
+/// Largest record, in bytes as encoded: the largest batch, with room for its header and for what a codec adds to bytes
+/// that do not shrink (a sixth at most).
+const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX / 4 * 3;
+
+/// Sends records. Cloning it is cheap; all clones are one producer.
+///
+/// A record is acknowledged when it is as durable as its topic asks. Records handed over one after the other to one
+/// partition are stored in that order, each once, however often they have to be sent ([`ProducerConfig::idempotent`]).
+/// A batch that fails for good (refused, or not acknowledged in time) fails its records only: those behind it go on,
+/// under a new identity, in their order. So after a failure the log may hold later records without the failed ones;
+/// who cannot bear that awaits each ticket before the next record.
+///
+/// When the last clone is dropped, what was handed over is still sent, for as long as the runtime lives.
+#[derive(Clone, Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+    _last: Arc<CloseOnDrop>,
+}
+
+#[derive(Debug)]
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Producer {
+    /// A producer over this transport. Nothing is asked of the broker yet.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, which its sender needs.
+    pub fn new(transport: Arc<dyn Transport>, config: ProducerConfig) -> Self {
+        let metadata =
+            Metadata::new(Arc::clone(&transport), config.backoff, config.delivery_timeout);
+        let shared = Arc::new(Shared::new(config, metadata));
+        tokio::spawn(Sender::new(Arc::clone(&shared), transport).run());
+        Self { _last: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared }
+    }
+
+    /// Hands a record over: to this partition, or without one to where its key belongs; records without a key go
+    /// together, to another partition with each batch.
+    ///
+    /// Waits for room in the buffer, and for the number of partitions of a topic that is new to the producer; not for
+    /// the broker to store the record: that is what the ticket is for. May be cancelled: nothing was handed over then.
+    ///
+    /// # Errors
+    /// When the record cannot be sent at all (too large, too many headers, no such topic), or the producer is closed.
+    ///
+    /// # After an error
+    /// The record was not handed over and will not be written.
+    pub async fn send(
+        &self,
+        topic: &TopicName,
+        partition: Option<Partition>,
+        record: Record,
+    ) -> Result<Ticket> {
+        let charge = self.charge(topic, &record)?;
+        let route = self.route(topic, partition, &record).await?;
+        let room = self.shared.memory.acquire_many(charge).await.map_err(|_| closed())?;
+        let pushed = {
+            let mut state = self.shared.state.lock();
+            if state.closed {
+                return Err(closed());
+            }
+            state.accumulator.push(topic, route, &record, clock::now(), Instant::now())
+        };
+        // Given back when the batch is settled.
+        room.forget();
+        if pushed.wake {
+            self.shared.wake.notify_one();
+        }
+        Ok(pushed.ticket)
+    }
+
+    /// Sends what is gathered without waiting for its linger, and waits until everything handed over before is settled.
+    /// May be cancelled; sending goes on.
+    ///
+    /// # Errors
+    /// The first failure of any record since the last flush, also of those whose tickets were dropped.
+    pub async fn flush(&self) -> Result<()> {
+        let behind = {
+            let mut state = self.shared.state.lock();
+            state.accumulator.expedite();
+            state.accumulator.next_serial()
+        };
+        self.shared.wake.notify_one();
+        let mut settled = self.shared.settled.subscribe();
+        let waited = settled.wait_for(|below| *below >= behind).await.map(drop);
+        // The sender of the watch lives in `shared`, which we hold, so waiting cannot fail.
+        debug_assert!(waited.is_ok());
+        match self.shared.state.lock().failure.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes no further record, and flushes. May be cancelled; sending goes on. Closing twice does no harm.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub async fn close(&self) -> Result<()> {
+        self.shared.close();
+        self.flush().await
+    }
+
+    /// Bytes of the buffer that a record takes.
+    fn charge(&self, topic: &TopicName, record: &Record) -> Result<u32> {
+        let headers = record.headers.len();
+        if headers > HEADERS_PER_RECORD_MAX {
+            return Err(Error::new(
+                Outcome::InvalidRecord,
+                format!(
+                    "a record for topic {topic} has {headers} headers; at most {HEADERS_PER_RECORD_MAX} are allowed"
+                ),
+            ));
+        }
+        let bytes = encoded_bytes_max(record);
+        let most = match self.shared.config.compression {
+            Compression::None => BATCH_BYTES_MAX - protocol::batch::HEADER_BYTES,
+            Compression::Gzip | Compression::Snappy | Compression::Lz4 | Compression::Zstd => {
+                RECORD_BYTES_MAX
+            }
+        };
+        let most = most.min(self.shared.config.buffer_bytes);
+        u32::try_from(bytes).ok().filter(|_| bytes <= most).ok_or_else(|| {
+            Error::new(
+                Outcome::BatchTooLarge,
+                format!(
+                    "a record for topic {topic} takes {bytes} bytes; the producer's buffer and the largest batch allow {most}"
+                ),
+            )
+        })
+    }
+
+    async fn route(
+        &self,
+        topic: &TopicName,
+        partition: Option<Partition>,
+        record: &Record,
+    ) -> Result<Route> {
+        if let Some(partition) = partition {
+            return Ok(Route::To(partition));
+        }
+        let partition_count = self.shared.metadata.partition_count(topic).await?;
+        Ok(match &record.key {
+            Some(key) => Route::To(partition_for_key(key, partition_count)),
+            None => Route::Sticky { partition_count },
+        })
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Outcome::InvalidRequest, "the producer is closed and takes no further record")
+}

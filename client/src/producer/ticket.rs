@@ -1,0 +1,69 @@
+//! The promise for one record, cheap: all records of a batch share one completion.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
+use protocol::id::{Offset, Partition, Timestamp};
+use protocol::outcome::Outcome;
+use protocol::verbs::Appended;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+
+/// What became of a batch.
+pub(super) type Delivery = Result<Appended>;
+
+/// The end that waits for a batch; shared by its records.
+pub(super) type Completion = Shared<oneshot::Receiver<Delivery>>;
+
+/// A new completion with the end that completes it. Dropping that end tells all who wait that the fate is unknown.
+pub(super) fn completion() -> (oneshot::Sender<Delivery>, Completion) {
+    let (complete, wait) = oneshot::channel();
+    (complete, wait.shared())
+}
+
+/// The promise for a record handed over: a future that says where the record went, or what is known of its fate.
+///
+/// Dropping it changes nothing for the record; its failure is then told by the next flush.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    pub(super) batch: Completion,
+    pub(super) partition: Partition,
+    /// The place of the record in its batch, from 0.
+    pub(super) index: u64,
+    /// The record's own time.
+    pub(super) timestamp: Timestamp,
+}
+
+/// Where an acknowledged record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The partition.
+    pub partition: Partition,
+    /// Its place in the partition.
+    pub offset: Offset,
+    /// Its time: its own, or the broker's where the topic asks for append time.
+    pub timestamp: Timestamp,
+}
+
+impl Future for Ticket {
+    type Output = Result<Placed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Placed>> {
+        let delivery = std::task::ready!(Pin::new(&mut self.batch).poll(cx));
+        Poll::Ready(match delivery {
+            Ok(Ok(appended)) => Ok(Placed {
+                partition: self.partition,
+                offset: appended.base_offset.plus(self.index),
+                timestamp: appended.append_time.unwrap_or(self.timestamp),
+            }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::new(
+                Outcome::Cancelled,
+                "the producer's task ended (its runtime was shut down) before the record was acknowledged",
+            )),
+        })
+    }
+}

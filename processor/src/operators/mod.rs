@@ -1,0 +1,5 @@
+//! The steps that rows go through.
+
+pub mod filter;
+pub mod operator;
+pub mod project;

@@ -1,0 +1,140 @@
+//! Records that were handed to the producer and not yet answered, and the count of what became of them.
+//!
+//! Every record ends in exactly one of the counts, so that a command can say how many were not acknowledged.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+
+use client::error::Error;
+use client::producer::{Producer, Ticket};
+use futures_util::FutureExt;
+use protocol::id::{Partition, TopicName};
+use protocol::outcome::{Outcome, Refusal};
+use protocol::record::Record;
+
+use crate::exit::Failure;
+
+/// Records that may wait for their acknowledgement; bytes are bounded by the producer.
+const TICKETS_MAX: usize = 100_000;
+
+/// A producer with its open tickets.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    producer: Producer,
+    topic: TopicName,
+    tickets: VecDeque<(u64, Ticket)>,
+    sent: u64,
+    acknowledged: u64,
+    acknowledged_bytes: u64,
+    /// Why, for the first record that was refused.
+    refused: Option<Refusal>,
+}
+
+impl Pending {
+    /// Nothing sent yet.
+    pub(crate) fn new(producer: Producer, topic: TopicName) -> Self {
+        Self {
+            producer,
+            topic,
+            tickets: VecDeque::new(),
+            sent: 0,
+            acknowledged: 0,
+            acknowledged_bytes: 0,
+            refused: None,
+        }
+    }
+
+    /// Records that are as durable as their topic asks.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Bytes of their keys, values and headers.
+    pub(crate) fn acknowledged_bytes(&self) -> u64 {
+        self.acknowledged_bytes
+    }
+
+    /// Records handed over and not (yet) acknowledged.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        self.sent - self.acknowledged
+    }
+
+    /// True once a record was refused: sending more would leave a hole.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// Hands a record over; waits for room in the producer's buffer. A refusal shows in [`Self::has_failed`].
+    ///
+    /// May be cancelled: the record is then not sent and not counted.
+    pub(crate) async fn send(&mut self, partition: Option<Partition>, record: Record) {
+        if self.tickets.len() >= TICKETS_MAX {
+            self.settle().await;
+        }
+        let bytes = u64::try_from(record.payload_bytes()).unwrap_or(u64::MAX);
+        let handed_over = self.producer.send(&self.topic, partition, record).await;
+        self.sent += 1;
+        match handed_over {
+            Ok(ticket) => self.tickets.push_back((bytes, ticket)),
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    /// Waits until a record is answered, then takes all answers that are there; waits for ever without a record.
+    ///
+    /// May be cancelled: no answer is lost.
+    pub(crate) async fn settle(&mut self) {
+        let Some((bytes, ticket)) = self.tickets.front_mut() else {
+            return std::future::pending().await;
+        };
+        let (bytes, answer) = (*bytes, Pin::new(ticket).await);
+        self.tickets.pop_front();
+        self.count(bytes, answer.map(drop));
+        while let Some((bytes, ticket)) = self.tickets.front_mut() {
+            let Some(answer) = Pin::new(ticket).now_or_never() else { break };
+            let bytes = *bytes;
+            self.tickets.pop_front();
+            self.count(bytes, answer.map(drop));
+        }
+    }
+
+    /// Waits until every record is answered. The producer's delivery timeout bounds the wait.
+    pub(crate) async fn settle_all(&mut self) {
+        let producer = self.producer.clone();
+        let mut flush = pin!(producer.flush());
+        let mut flushing = true;
+        while !self.tickets.is_empty() {
+            tokio::select! {
+                // What the flush says of a record, its ticket says too.
+                _ = &mut flush, if flushing => flushing = false,
+                () = self.settle() => {}
+            }
+        }
+    }
+
+    /// The end of the command, as far as records go. `interrupted`: the caller gave up waiting, or sending.
+    pub(crate) fn outcome(&self, interrupted: bool) -> Result<(), Failure> {
+        let unacknowledged = self.unacknowledged();
+        if unacknowledged > 0 {
+            let cause = self.refused.clone().unwrap_or_else(|| {
+                Refusal::new(Outcome::Cancelled, "interrupted before the answers came")
+            });
+            return Err(Failure::Unacknowledged { unacknowledged, sent: self.sent, cause });
+        }
+        if interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+
+    fn count(&mut self, bytes: u64, answer: Result<(), Error>) {
+        match answer {
+            Ok(()) => {
+                self.acknowledged += 1;
+                self.acknowledged_bytes += bytes;
+            }
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    fn refuse(&mut self, error: Error) {
+        self.refused.get_or_insert_with(|| error.into());
+    }
+}

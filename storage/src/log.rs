@@ -1,0 +1,675 @@
+//! The one writer of one partition: stage, write, sync, roll, trim, close.
+//!
+//! A log is owned by one thread and guarded by nothing. Readers hold [`View`]s. The way of a batch:
+//!
+//! ```text
+//!  stage            write              sync              expose
+//!  in line  ----->  in the file ---->  durable  ------>  readers see it
+//!     |                |                  |
+//!     | no room:       | no room:         | error: the log has failed; nothing unsynced is ever
+//!     |                v                  v        called synced, and no sync is repeated
+//!     |          cut back, dropped,   failed for good, until the log is opened anew
+//!     |          the log stays usable
+//! ```
+//!
+//! When to do which, and what is answered to whom, is for the owner.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use protocol::batch::{Batch, Stamp};
+use protocol::id::{LeaderEpoch, Offset, Timestamp};
+
+use crate::checkpoint;
+use crate::disk::{Access, Disk, DiskFile};
+use crate::epochs::Epochs;
+use crate::error::{StageError, StorageError};
+use crate::format::{Kind, STATE_FILE, log_name};
+use crate::options::Options;
+use crate::producers::{Producers, Sent, Undo, Verdict};
+use crate::recover::{self, Found, Opening, Recovered};
+use crate::retention::{self, age_ms};
+use crate::segment::{Active, Closed, Handles, Summary};
+use crate::state::State;
+use crate::view::{Shape, Shared, View};
+use crate::walk::Bound;
+
+/// A batch that has its place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The end that must be reached before it may be acknowledged: `..end` synced, or written, as its topic asks.
+    pub end: Offset,
+    /// The time that its records got, where the topic has append time.
+    pub append_time: Option<Timestamp>,
+    /// True when the log had it already, or has it in line: its producer has sent it again.
+    pub repeated: bool,
+}
+
+/// What was removed from the front of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The first offset that is there now.
+    pub start: Offset,
+    /// Segments that were removed.
+    pub segments: usize,
+    /// Bytes that they had.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+struct InLine {
+    batch: Batch,
+    undo: Option<Undo>,
+}
+
+/// The one writer of one partition. See the head of `log.rs` for the way of a batch.
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    folder: Arc<Path>,
+    options: Options,
+    leader_epoch: LeaderEpoch,
+    shared: Arc<Shared>,
+    /// What views see of the segments; replaced when one is added or removed.
+    shape: Arc<Shape>,
+    closed_bytes: u64,
+    active: Active,
+    producers: Producers,
+    /// Batches that wait for the next write, in order.
+    line: Vec<InLine>,
+    line_bytes: usize,
+    /// Where the next batch in line goes.
+    next: Offset,
+    synced_end: Offset,
+    exposed_end: Offset,
+    last_append: Timestamp,
+    /// The end that the checkpoint on disk covers; `None` when it must be written whatever it covers.
+    saved_end: Option<Offset>,
+    /// Bytes of the active segment that it covers.
+    saved_bytes: u64,
+    failure: Option<StorageError>,
+}
+
+impl Log {
+    /// Opens the log in a folder, and makes an empty one where there is none. What was recovered is synced and
+    /// exposed. After a clean close this reads one small file.
+    ///
+    /// # Errors
+    /// [`StorageError::Newer`] before anything is changed; whatever the disk refuses.
+    ///
+    /// # After an error
+    /// Whole batches stand as they stood; the log may be opened again.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        options: Options,
+        opening: Opening,
+    ) -> Result<(Self, Recovered), StorageError> {
+        let options = options.bounded();
+        let folder: Arc<Path> = folder.into();
+        let (found, report) = recover::open(&*disk, &folder, &options, opening)?;
+        let Found { start, closed, active, last_append, epochs, producers, is_clean } = found;
+        let handles = Handles::new(Arc::clone(&disk));
+        let end = active.end;
+        let leader_epoch = epochs.last().unwrap_or_default().max(opening.leader_epoch);
+        let mut log = Self {
+            shared: Arc::new(Shared::new(start, handles)),
+            closed_bytes: closed.iter().map(|closed| closed.summary.bytes).sum(),
+            shape: Arc::new(Shape { closed, active: Arc::clone(&active.segment), epochs }),
+            disk,
+            folder,
+            options,
+            leader_epoch,
+            next: end,
+            synced_end: end,
+            exposed_end: end,
+            last_append,
+            saved_end: is_clean.then_some(end),
+            saved_bytes: active.bytes,
+            active,
+            producers,
+            line: Vec::new(),
+            line_bytes: 0,
+            failure: None,
+        };
+        // A new log needs no checkpoint: there is nothing that a scan would not find.
+        if !is_clean && report.end > Offset::ZERO {
+            log.save_state_if_room()?;
+        }
+        Ok((log, report))
+    }
+
+    /// Gives a batch its place and puts it in line for the next write. Touches no file.
+    ///
+    /// The batch is whole and checked: that is for whoever let it in.
+    ///
+    /// # Errors
+    /// [`StageError`] says why the batch is not taken.
+    ///
+    /// # After an error
+    /// Nothing has changed.
+    pub fn stage(&mut self, batch: Batch, now: Timestamp) -> Result<Staged, StageError> {
+        if let Some(failure) = &self.failure {
+            return Err(StageError::Failed(failure.clone()));
+        }
+        let header = *batch.header();
+        let records = header.offset_count();
+        if let Some(stamp) = &header.producer
+            && let Verdict::Repeat(sent) = self.producers.judge(stamp, records)?
+        {
+            return Ok(Staged {
+                base_offset: sent.base_offset,
+                end: sent.end(),
+                append_time: sent.append_time,
+                repeated: true,
+            });
+        }
+        let base_offset = self.next;
+        if base_offset.get().checked_add(i64::from(records)).is_none() {
+            return Err(StageError::OffsetsExhausted { end: base_offset });
+        }
+        let append_time = self.options.append_time.then_some(now);
+        let undo = header.producer.map(|stamp| {
+            let base_sequence = stamp.base_sequence;
+            let sent = Sent { base_sequence, records, base_offset, append_time };
+            self.producers.note(&stamp, sent, now)
+        });
+        let leader_epoch = self.leader_epoch;
+        let batch = batch.stamp(Stamp { base_offset, leader_epoch, append_time });
+        self.line_bytes += batch.bytes().len();
+        self.next = batch.header().end_offset();
+        self.line.push(InLine { batch, undo });
+        Ok(Staged { base_offset, end: self.next, append_time, repeated: false })
+    }
+
+    /// Writes all batches in line: one gathered write for each segment that is touched. Rolls where the segment is
+    /// full or old.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses; the first failure again when the log has failed.
+    ///
+    /// # After an error
+    /// Batches up to [`Self::written_end`] are written. Those behind it are dropped, and their producers' sequences
+    /// taken back. If the log [has not failed](Self::is_failed), no trace of the dropped ones is in it, and it may be
+    /// used again: there was no room, or no handle to be had. Else they, and all that was not synced, may or may not
+    /// be there when the log is opened anew.
+    pub fn write(&mut self, now: Timestamp) -> Result<(), StorageError> {
+        let written = self.write_line(now);
+        if written.is_err() {
+            self.drop_line();
+        }
+        written
+    }
+
+    fn write_line(&mut self, now: Timestamp) -> Result<(), StorageError> {
+        self.check_failure()?;
+        let mut rolled = false;
+        while !self.line.is_empty() {
+            if self.must_roll(now) {
+                self.roll(now)?;
+                rolled = true;
+            }
+            self.write_part(now)?;
+        }
+        if rolled {
+            // The checkpoint moves up to the new segment, and only what is synced may stand in it.
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn must_roll(&self, now: Timestamp) -> bool {
+        let Some(first) = self.line.first().filter(|_| !self.active.is_empty()) else {
+            return false;
+        };
+        self.fitting(first, self.active.bytes).is_none()
+            || age_ms(self.active.first_append, now) >= self.options.segment_ms
+    }
+
+    /// The bytes of the active segment with a batch behind `bytes` of it; `None` when it does not fit.
+    fn fitting(&self, in_line: &InLine, bytes: u64) -> Option<u64> {
+        let header = in_line.batch.header();
+        let after = bytes + header.total_bytes as u64;
+        let delta = header.base_offset.since(self.active.segment.base);
+        (after <= self.options.segment_bytes && u32::try_from(delta).is_ok()).then_some(after)
+    }
+
+    /// Writes what fits into the active segment, at least one batch.
+    fn write_part(&mut self, now: Timestamp) -> Result<(), StorageError> {
+        let mut bytes = self.active.bytes;
+        let fits = |in_line: &&InLine| {
+            let after = self.fitting(in_line, bytes);
+            bytes = after.unwrap_or(bytes);
+            after.is_some()
+        };
+        // A batch larger than a segment has one to itself.
+        let count = self.line.iter().take_while(fits).count().max(1);
+        let file = self.active.wake(&*self.disk, &self.shape.epochs, &self.options)?;
+        let is_first = self.active.is_empty();
+        let part = self.line.iter().take(count).map(|in_line| &in_line.batch);
+        if let Err(error) = self.active.append(&*file, part) {
+            return Err(self.cut_back(&*file, error));
+        }
+        if is_first {
+            self.active.first_append = now;
+        }
+        self.last_append = now;
+        let written: Vec<_> = self.line.drain(..count).map(|in_line| in_line.batch).collect();
+        self.line_bytes -= written.iter().map(|batch| batch.bytes().len()).sum::<usize>();
+        self.note_epoch(written.first());
+        self.shared.tail.push(written.into_iter(), self.options.tail_bytes_max);
+        self.producers.bound();
+        Ok(())
+    }
+
+    fn note_epoch(&mut self, first: Option<&Batch>) {
+        let Some(header) = first.map(Batch::header) else { return };
+        if self.shape.epochs.last().is_none_or(|last| last < header.leader_epoch) {
+            let mut epochs = self.shape.epochs.clone();
+            epochs.note(header.leader_epoch, header.base_offset);
+            self.reshape(self.shape.closed.clone(), epochs);
+        }
+    }
+
+    /// A write failed. For want of room the file is cut back to where it was, durably, so that what was refused can
+    /// not come back after a crash; anything else ends the log.
+    fn cut_back(&mut self, file: &dyn DiskFile, error: StorageError) -> StorageError {
+        if !error.is_full() {
+            return self.fail(error);
+        }
+        match file.set_len(self.active.bytes).and_then(|()| file.sync_data()) {
+            Ok(()) => {
+                self.synced_end = self.active.end;
+                error
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn drop_line(&mut self) {
+        for in_line in self.line.drain(..).rev() {
+            if let Some(undo) = in_line.undo {
+                self.producers.undo(undo);
+            }
+        }
+        self.line_bytes = 0;
+        self.next = self.active.end;
+    }
+
+    fn fail(&mut self, error: StorageError) -> StorageError {
+        self.failure.get_or_insert(error).clone()
+    }
+
+    fn check_failure(&self) -> Result<(), StorageError> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Makes everything written durable.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses; the first failure again when the log has failed.
+    ///
+    /// # After an error
+    /// The log has failed. [`Self::synced_end`] has not moved; what lies behind it may or may not be there when the
+    /// log is opened anew.
+    pub fn sync(&mut self) -> Result<(), StorageError> {
+        self.check_failure()?;
+        if self.synced_end < self.active.end {
+            let file = self.active.wake(&*self.disk, &self.shape.epochs, &self.options)?;
+            if let Err(error) = file.sync_data() {
+                return Err(self.fail(error));
+            }
+            self.synced_end = self.active.end;
+        }
+        let unsaved = self.active.bytes.saturating_sub(self.saved_bytes);
+        if self.line.is_empty()
+            && (self.saved_end.is_none() || unsaved >= self.options.checkpoint_bytes)
+            && let Err(error) = self.save_state_if_room()
+        {
+            // The records are synced, as was asked; that the log has failed is for the next call to say.
+            self.fail(error);
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment and begins the next.
+    ///
+    /// # After an error
+    /// If the log has not failed, the active segment is as it was.
+    fn roll(&mut self, now: Timestamp) -> Result<(), StorageError> {
+        let file = self.active.wake(&*self.disk, &self.shape.epochs, &self.options)?;
+        if self.synced_end < self.active.end {
+            if let Err(error) = file.sync_data() {
+                return Err(self.fail(error));
+            }
+            self.synced_end = self.active.end;
+        }
+        self.active.save_index(&*self.disk)?;
+        let folder = Arc::clone(&self.folder);
+        let next = match Active::create(&*self.disk, folder, self.active.end, &self.options, now) {
+            Ok(next) => next,
+            Err(error) => return Err(self.uncreate(error)),
+        };
+        if let Err(error) = self.disk.sync_dir(&self.folder) {
+            return Err(self.fail(error));
+        }
+        let mut last = std::mem::replace(&mut self.active, next);
+        last.park();
+        let summary = last.summary(self.last_append);
+        self.closed_bytes += summary.bytes;
+        let mut closed = self.shape.closed.clone();
+        closed.push(Closed { segment: last.segment, summary });
+        self.reshape(closed, self.shape.epochs.clone());
+        self.saved_end = None;
+        self.saved_bytes = 0;
+        Ok(())
+    }
+
+    /// A new segment could not be made. If a file of that name were left, and batches written to the old segment
+    /// after all, the next opening would take the file for the segment behind them.
+    fn uncreate(&mut self, error: StorageError) -> StorageError {
+        let path = self.folder.join(log_name(self.active.end));
+        match self.disk.remove(&path) {
+            Ok(()) => error,
+            Err(removal) if removal.is_missing() => error,
+            Err(removal) => self.fail(removal),
+        }
+    }
+
+    fn reshape(&mut self, closed: Vec<Closed>, epochs: Epochs) {
+        let active = Arc::clone(&self.active.segment);
+        self.shape = Arc::new(Shape { closed, active, epochs });
+    }
+
+    /// Writes the checkpoint, and the index of the active segment first. Everything is synced and nothing in line.
+    fn save_state(&mut self) -> Result<(), StorageError> {
+        if !self.active.is_empty() {
+            self.active.save_index(&*self.disk)?;
+        }
+        let state = State {
+            start: self.shared.start(),
+            active: self.active.summary(self.last_append),
+            first_append: self.active.first_append,
+            epochs: self.shape.epochs.clone(),
+            closed: self.summaries(),
+            producers: self.producers.clone(),
+        };
+        let path = self.folder.join(STATE_FILE);
+        checkpoint::save(&*self.disk, &path, Kind::State, &state.encode())?;
+        self.disk.sync_dir(&self.folder)?;
+        self.saved_end = Some(self.active.end);
+        self.saved_bytes = self.active.bytes;
+        Ok(())
+    }
+
+    /// The same, but without room, or without a handle to be had, the old checkpoint stands: it is as right as before,
+    /// only older.
+    fn save_state_if_room(&mut self) -> Result<(), StorageError> {
+        match self.save_state() {
+            Err(error) if error.is_harmless() => {
+                self.saved_end = None;
+                Ok(())
+            }
+            saved => saved,
+        }
+    }
+
+    fn summaries(&self) -> Vec<Summary> {
+        self.shape.closed.iter().map(|closed| closed.summary).collect()
+    }
+
+    /// Lets readers see `..end`, which is moved into what is exposed already and what is written.
+    pub fn expose(&mut self, end: Offset) -> View {
+        self.exposed_end = end.min(self.active.end).max(self.exposed_end);
+        self.view()
+    }
+
+    /// What readers see now.
+    pub fn view(&self) -> View {
+        let (shared, shape) = (Arc::clone(&self.shared), Arc::clone(&self.shape));
+        View::new(shared, shape, self.exposed_end, self.bytes())
+    }
+
+    /// Removes what retention lets go, forgets producers that have expired, and gives back memory and handles of an
+    /// idle log. To be called now and then, between the writes. Readers inside a segment that goes finish.
+    ///
+    /// # Errors
+    /// As [`Self::write`] and [`Self::sync`] where batches are in line or unsynced; whatever the disk refuses to
+    /// remove.
+    ///
+    /// # After an error
+    /// As after [`Self::write`]. Segments that could not be removed are out of the log all the same, and their files
+    /// go when it is opened anew.
+    pub fn retain(&mut self, now: Timestamp) -> Result<Trimmed, StorageError> {
+        self.write(now)?;
+        let expiry = i64::try_from(self.options.producer_expiry_ms).unwrap_or(i64::MAX);
+        self.producers.expire(Timestamp(now.0.saturating_sub(expiry)));
+        let active = self.active.summary(self.last_append);
+        if !self.active.is_empty() && retention::is_expired(&active, &self.options, now) {
+            self.sync()?;
+            self.roll(now)?;
+        }
+        let bytes = self.active.bytes;
+        let gone = retention::removable(&self.summaries(), bytes, &self.options, now);
+        let next = self.shape.closed.get(gone).map_or(self.active.segment.base, |closed| closed.summary.base);
+        let trimmed = if gone > 0 { self.remove_before(next)? } else { self.nothing_trimmed() };
+        if age_ms(self.last_append, now) >= self.options.idle_ms && !self.active.is_parked() {
+            self.park()?;
+        }
+        Ok(trimmed)
+    }
+
+    fn nothing_trimmed(&self) -> Trimmed {
+        Trimmed { start: self.start(), segments: 0, bytes: 0 }
+    }
+
+    /// Gives back what an idle log does not need: the tail, the index in memory, all handles.
+    fn park(&mut self) -> Result<(), StorageError> {
+        self.sync()?;
+        if self.saved_end != Some(self.active.end) {
+            self.save_state_if_room()?;
+        }
+        if self.saved_end == Some(self.active.end) {
+            self.shared.tail.clear();
+            self.shared.handles.clear();
+            self.active.park();
+        }
+        Ok(())
+    }
+
+    /// Moves the start up to `start`, or to what is exposed if that is less, and removes the segments in front of it.
+    /// The new start is durable after `Ok`.
+    ///
+    /// # Errors
+    /// As [`Self::retain`]; [`StorageError::Full`] when there was no room to write the new start down.
+    ///
+    /// # After an error
+    /// The start is where [`Self::start`] says. Otherwise as after [`Self::retain`].
+    pub fn trim(&mut self, start: Offset) -> Result<Trimmed, StorageError> {
+        self.check_failure()?;
+        let start = start.min(self.exposed_end);
+        if start <= self.start() {
+            return Ok(self.nothing_trimmed());
+        }
+        self.write(self.last_append)?;
+        self.remove_before(start)
+    }
+
+    /// Moves the start up and removes the closed segments in front of it, the oldest first.
+    ///
+    /// With room, the checkpoint says so before the first file goes. Without, the removals are made durable one by
+    /// one, so that after a crash what is left has no hole, and the checkpoint follows with the room they gave.
+    fn remove_before(&mut self, start: Offset) -> Result<Trimmed, StorageError> {
+        self.sync()?;
+        self.check_failure()?;
+        let before = self.start();
+        let (old_shape, old_bytes) = (Arc::clone(&self.shape), self.closed_bytes);
+        let count = old_shape.closed.partition_point(|closed| closed.summary.end <= start);
+        let (gone, kept) = old_shape.closed.split_at(count);
+        let bytes = gone.iter().map(|closed| closed.summary.bytes).sum::<u64>();
+        let mut epochs = old_shape.epochs.clone();
+        epochs.trim(start);
+        self.shared.set_start(start);
+        self.closed_bytes -= bytes;
+        self.reshape(kept.to_vec(), epochs);
+
+        let saved = self.save_state();
+        if let Err(error) = saved {
+            if !error.is_harmless() || gone.is_empty() {
+                self.shared.set_start(before);
+                self.shape = old_shape;
+                self.closed_bytes = old_bytes;
+                return Err(if error.is_harmless() { error } else { self.fail(error) });
+            }
+            self.saved_end = None;
+        }
+        for closed in gone {
+            self.remove_segment(closed)?;
+        }
+        if gone.is_empty() {
+            return Ok(Trimmed { start, segments: 0, bytes: 0 });
+        }
+        self.disk.sync_dir(&self.folder)?;
+        if self.saved_end.is_none() {
+            self.save_state()?;
+        }
+        Ok(Trimmed { start, segments: gone.len(), bytes })
+    }
+
+    fn remove_segment(&mut self, closed: &Closed) -> Result<(), StorageError> {
+        self.shared.handles.forget(closed.summary.base);
+        let removed = [closed.segment.log_path(), closed.segment.index_path()]
+            .map(|path| self.disk.remove(&path))
+            .into_iter()
+            .find(|removed| removed.as_ref().is_err_and(|error| !error.is_missing()));
+        if self.saved_end.is_none() {
+            self.disk.sync_dir(&self.folder)?;
+        }
+        removed.unwrap_or(Ok(()))
+    }
+
+    /// Makes one index file anew that readers could not use, and says how many are left. Scans that segment.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    ///
+    /// # After an error
+    /// Nothing is lost: reads of that segment stay slower.
+    pub fn repair(&mut self) -> Result<usize, StorageError> {
+        let closed = &self.shape.closed;
+        let damaged = |closed: &Closed| closed.segment.is_index_damaged();
+        let Some(number) = closed.iter().position(damaged) else { return Ok(0) };
+        let left = closed.iter().filter(|closed| damaged(closed)).count() - 1;
+        if let Some(Closed { segment, summary }) = closed.get(number) {
+            let next = closed.get(number + 1).map_or(self.active.segment.base, |c| c.summary.base);
+            let bound = Bound { bytes: summary.bytes, end: Some(next) };
+            let file = self.disk.open(&segment.log_path(), Access::Read)?;
+            let interval = self.options.index_interval_bytes;
+            let index =
+                segment.rebuild_index(&*file, &self.shape.epochs, bound, interval)?;
+            segment.save_index(&*self.disk, &index)?;
+            self.shared.handles.forget(summary.base);
+        }
+        Ok(left)
+    }
+
+    /// Syncs what is written and writes the checkpoint, so that the next opening scans nothing. Batches in line that
+    /// were not written are dropped.
+    ///
+    /// # Errors
+    /// As [`Self::sync`].
+    ///
+    /// # After an error
+    /// What was synced before is there when the log is opened anew.
+    pub fn close(mut self) -> Result<(), StorageError> {
+        self.drop_line();
+        self.sync()?;
+        self.check_failure()?;
+        let nothing_to_say = self.active.end == Offset::ZERO;
+        if self.saved_end == Some(self.active.end) || nothing_to_say {
+            return Ok(());
+        }
+        self.save_state_if_room()
+    }
+
+    /// Removes the folder with all that is in it. Views that are held cannot be read any more.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    ///
+    /// # After an error
+    /// Some of the files may be gone. The caller's own records must say that the log is to be deleted, and delete
+    /// the folder again when they are read.
+    pub fn delete(self) -> Result<(), StorageError> {
+        self.shared.handles.clear();
+        self.disk.remove_dir_all(&self.folder)?;
+        self.folder.parent().map_or(Ok(()), |parent| self.disk.sync_dir(parent))
+    }
+
+    /// Puts other options in force, from the next call on.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options.bounded();
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The first offset that readers may see.
+    pub fn start(&self) -> Offset {
+        self.shared.start()
+    }
+
+    /// Where the next batch goes that is staged.
+    pub fn staged_end(&self) -> Offset {
+        self.next
+    }
+
+    /// Bytes of the batches in line.
+    pub fn staged_bytes(&self) -> usize {
+        self.line_bytes
+    }
+
+    /// `..written_end` is in the files.
+    pub fn written_end(&self) -> Offset {
+        self.active.end
+    }
+
+    /// `..synced_end` is durable.
+    pub fn synced_end(&self) -> Offset {
+        self.synced_end
+    }
+
+    /// The epoch that new batches carry.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// True when the log takes no more writes until it is opened anew.
+    pub fn is_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// Why it takes no more writes: the first failure.
+    pub fn failure(&self) -> Option<&StorageError> {
+        self.failure.as_ref()
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.closed_bytes + self.active.bytes
+    }
+
+    /// Segments, the active one included.
+    pub fn segment_count(&self) -> usize {
+        self.shape.closed.len() + 1
+    }
+
+    /// Idempotent producers that are remembered.
+    pub fn producer_count(&self) -> usize {
+        self.producers.len()
+    }
+}

@@ -1,0 +1,346 @@
+//! One append-only file of batches with its index: the facts of a closed one, the writing of the active one, and the
+//! few open handles through which readers see both.
+//!
+//! The file holds batches one behind the other and nothing else, so Kafka's own tools read it. When to roll and what
+//! a failure means for the log is decided in `log.rs`.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::batch::Batch;
+use protocol::id::{Offset, Timestamp};
+
+use crate::checkpoint::{self, Loaded};
+use crate::disk::{Access, Disk, DiskFile};
+use crate::epochs::Epochs;
+use crate::error::StorageError;
+use crate::format::{Kind, index_name, log_name};
+use crate::index::{Index, NO_TIME, Place};
+use crate::options::Options;
+use crate::walk::{Bound, Step, Walker};
+
+/// Bytes that are read at a time where a whole segment is walked.
+pub(crate) const SCAN_CHUNK_BYTES: usize = 1 << 20;
+
+/// What is known of a closed segment without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) base: Offset,
+    pub(crate) end: Offset,
+    pub(crate) bytes: u64,
+    /// Largest timestamp of its records.
+    pub(crate) time_max: Timestamp,
+    /// The broker's time of the last append to it.
+    pub(crate) last_append: Timestamp,
+}
+
+/// A segment as writer and readers share it.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    folder: Arc<Path>,
+    pub(crate) base: Offset,
+    /// The index while the segment is written to. Guards nothing else; held for one search or for the notes of one
+    /// write.
+    live: RwLock<Option<Index>>,
+    /// Set by readers that could not use the index file.
+    index_damaged: AtomicBool,
+}
+
+impl Segment {
+    pub(crate) fn new(folder: Arc<Path>, base: Offset) -> Self {
+        Self { folder, base, live: RwLock::new(None), index_damaged: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.folder.join(log_name(self.base))
+    }
+
+    pub(crate) fn index_path(&self) -> PathBuf {
+        self.folder.join(index_name(self.base))
+    }
+
+    pub(crate) fn is_index_damaged(&self) -> bool {
+        self.index_damaged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_index_damaged(&self, damaged: bool) {
+        self.index_damaged.store(damaged, Ordering::Relaxed);
+    }
+
+    /// The index as its file has it, if that is whole.
+    pub(crate) fn load_index(&self, disk: &dyn Disk) -> Result<Option<Index>, StorageError> {
+        match checkpoint::load(disk, &self.index_path(), Kind::Index)? {
+            Loaded::Whole(body) => Ok(Index::decode(self.base, &body).ok()),
+            Loaded::Missing | Loaded::Damaged(_) => Ok(None),
+        }
+    }
+
+    /// Replaces the index file.
+    pub(crate) fn save_index(&self, disk: &dyn Disk, index: &Index) -> Result<(), StorageError> {
+        checkpoint::save(disk, &self.index_path(), Kind::Index, &index.encode())?;
+        self.set_index_damaged(false);
+        Ok(())
+    }
+
+    /// Makes the index anew from the batches. Damaged stretches have no entries.
+    pub(crate) fn rebuild_index(
+        &self,
+        file: &dyn DiskFile,
+        epochs: &Epochs,
+        bound: Bound,
+        interval: u32,
+    ) -> Result<Index, StorageError> {
+        let mut index = Index::new(self.base, interval);
+        let mut time_max = NO_TIME;
+        let from = Place { offset: self.base, position: 0 };
+        let mut walker = Walker::new(file, Some(epochs), from, bound, SCAN_CHUNK_BYTES)?;
+        loop {
+            match walker.step()? {
+                Step::Batch { position, batch } => {
+                    let header = batch.header();
+                    let place = Place { offset: header.base_offset, position };
+                    index.note(place, header.total_bytes as u64, time_max);
+                    time_max = time_max.max(header.max_timestamp);
+                }
+                Step::Damage(_) => {}
+                Step::End => return Ok(index),
+            }
+        }
+    }
+}
+
+/// A closed segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Closed {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) summary: Summary,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) segment: Arc<Segment>,
+    /// `None` while the log is parked.
+    file: Option<Arc<dyn DiskFile>>,
+    pub(crate) bytes: u64,
+    pub(crate) end: Offset,
+    pub(crate) time_max: Timestamp,
+    /// The broker's time of the first append to it.
+    pub(crate) first_append: Timestamp,
+}
+
+impl Active {
+    /// The active segment as it was found; its index is in its file.
+    pub(crate) fn parked(segment: Arc<Segment>, summary: Summary, first_append: Timestamp) -> Self {
+        let Summary { base: _, end, bytes, time_max, last_append: _ } = summary;
+        Self { segment, file: None, bytes, end, time_max, first_append }
+    }
+
+    /// The active segment with its index in memory.
+    pub(crate) fn awake(
+        segment: Arc<Segment>,
+        file: Arc<dyn DiskFile>,
+        index: Index,
+        summary: Summary,
+        first_append: Timestamp,
+    ) -> Self {
+        *segment.live.write() = Some(index);
+        Self { file: Some(file), ..Self::parked(segment, summary, first_append) }
+    }
+
+    /// Makes a new, empty segment file. Its name is durable with [`Disk::sync_dir`].
+    ///
+    /// # After an error
+    /// An empty file may be left; the next call empties it again.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        folder: Arc<Path>,
+        base: Offset,
+        options: &Options,
+        now: Timestamp,
+    ) -> Result<Self, StorageError> {
+        let segment = Arc::new(Segment::new(folder, base));
+        let file = disk.open(&segment.log_path(), Access::Create)?;
+        let index = Index::new(base, options.index_interval_bytes);
+        let summary =
+            Summary { base, end: base, bytes: 0, time_max: NO_TIME, last_append: now };
+        Ok(Self::awake(segment, file, index, summary, now))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        self.file.is_none()
+    }
+
+    pub(crate) fn summary(&self, last_append: Timestamp) -> Summary {
+        Summary {
+            base: self.segment.base,
+            end: self.end,
+            bytes: self.bytes,
+            time_max: self.time_max,
+            last_append,
+        }
+    }
+
+    /// Opens the file and takes the index into memory, rebuilding it where its file is of no use.
+    ///
+    /// # After an error
+    /// Nothing has changed.
+    pub(crate) fn wake(
+        &mut self,
+        disk: &dyn Disk,
+        epochs: &Epochs,
+        options: &Options,
+    ) -> Result<Arc<dyn DiskFile>, StorageError> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = disk.open(&self.segment.log_path(), Access::Write)?;
+        let loaded = if self.is_empty() {
+            Some(Index::new(self.segment.base, options.index_interval_bytes))
+        } else {
+            self.segment.load_index(disk)?.filter(|index| index.covered() == self.bytes)
+        };
+        let index = match loaded {
+            Some(index) => index,
+            None => {
+                let bound = Bound { bytes: self.bytes, end: Some(self.end) };
+                let interval = options.index_interval_bytes;
+                self.segment.rebuild_index(&*file, epochs, bound, interval)?
+            }
+        };
+        *self.segment.live.write() = Some(index);
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Gives back the handle and the index, which must have been saved.
+    pub(crate) fn park(&mut self) {
+        *self.segment.live.write() = None;
+        self.file = None;
+    }
+
+    /// Replaces the index file by what is in memory. Only what is synced may be covered.
+    pub(crate) fn save_index(&self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let index = self.segment.live.read().clone();
+        index.map_or(Ok(()), |index| self.segment.save_index(disk, &index))
+    }
+
+    /// Writes batches at the end, in one gathered write.
+    ///
+    /// # After an error
+    /// Nothing is known about the bytes of the file from [`Self::bytes`] on; everything else stands.
+    pub(crate) fn append<'a>(
+        &mut self,
+        file: &dyn DiskFile,
+        batches: impl Iterator<Item = &'a Batch> + Clone,
+    ) -> Result<(), StorageError> {
+        let mut slices: Vec<_> =
+            batches.clone().map(|batch| IoSlice::new(batch.bytes())).collect();
+        file.write_at(&mut slices, self.bytes)?;
+        let mut live = self.segment.live.write();
+        for batch in batches {
+            let header = batch.header();
+            let place = Place { offset: header.base_offset, position: self.bytes };
+            if let Some(index) = live.as_mut() {
+                index.note(place, header.total_bytes as u64, self.time_max);
+            }
+            self.bytes += header.total_bytes as u64;
+            self.end = header.end_offset();
+            self.time_max = self.time_max.max(header.max_timestamp);
+        }
+        Ok(())
+    }
+}
+
+/// Most segments of one log that are open for readers at a time.
+const HANDLES_MAX: usize = 4;
+
+/// A segment that is open for readers.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Loaded at the first search; `None` inside when its file is of no use.
+    index: OnceLock<Option<Index>>,
+}
+
+impl Opened {
+    /// Asks the index of the segment for a place to walk from: the live one, the one in the file, or else the
+    /// beginning.
+    pub(crate) fn search(
+        &self,
+        disk: &dyn Disk,
+        segment: &Segment,
+        search: impl Fn(&Index) -> Place,
+    ) -> Place {
+        if let Some(index) = &*segment.live.read() {
+            return search(index);
+        }
+        // An index is an aid: if it cannot be read, for whatever reason, the walk is longer.
+        let index = self.index.get_or_init(|| segment.load_index(disk).ok().flatten());
+        match index {
+            Some(index) => search(index),
+            None => {
+                segment.set_index_damaged(true);
+                Place { offset: segment.base, position: 0 }
+            }
+        }
+    }
+}
+
+/// The segments of one log that are open for readers, the latest used last.
+#[derive(Debug)]
+pub(crate) struct Handles {
+    disk: Arc<dyn Disk>,
+    /// Guards the list; held for a look or a push, never while a file is opened or read.
+    open: Mutex<VecDeque<(Offset, Arc<Opened>)>>,
+}
+
+impl Handles {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, open: Mutex::new(VecDeque::new()) }
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// A handle for a segment, kept for the next reader.
+    pub(crate) fn get(&self, segment: &Segment) -> Result<Arc<Opened>, StorageError> {
+        {
+            let mut open = self.open.lock();
+            if let Some(found) = open.iter().position(|(base, _)| *base == segment.base)
+                && let Some(entry) = open.remove(found)
+            {
+                let opened = Arc::clone(&entry.1);
+                open.push_back(entry);
+                return Ok(opened);
+            }
+        }
+        let file = self.disk.open(&segment.log_path(), Access::Read)?;
+        let opened = Arc::new(Opened { file, index: OnceLock::new() });
+        let mut open = self.open.lock();
+        open.push_back((segment.base, Arc::clone(&opened)));
+        if open.len() > HANDLES_MAX {
+            open.pop_front();
+        }
+        Ok(opened)
+    }
+
+    /// Closes the handle of a segment once its readers are done.
+    pub(crate) fn forget(&self, base: Offset) {
+        self.open.lock().retain(|(open, _)| *open != base);
+    }
+
+    /// Closes all handles once their readers are done.
+    pub(crate) fn clear(&self) {
+        *self.open.lock() = VecDeque::new();
+    }
+}

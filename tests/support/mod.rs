@@ -1,0 +1,94 @@
+//! What tests of the real binary share: a broker process that is started, killed and started again.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything in a test may take before the test fails.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A broker process. It is killed when the test ends, however it ends.
+pub struct BrokerProcess {
+    child: Child,
+    folder: PathBuf,
+    settings: Vec<String>,
+    /// What it writes to standard error, all lives behind each other.
+    log: PathBuf,
+    /// Where it serves gRPC, the same through all restarts.
+    pub grpc: String,
+    /// Where it serves HTTP; another one after each restart.
+    pub http: String,
+}
+
+/// An address that was free a moment ago. The clients of a test must find the broker again after a restart.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn spawn(folder: &Path, log: &Path, grpc: &str, settings: &[String]) -> (Child, String, String) {
+    let started = Instant::now();
+    // The port of the process before may still be closing: try until it is free.
+    loop {
+        let errors = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+        command.args(["serve", "--http-listen", "127.0.0.1:0", "--grpc-listen", grpc, "--data-dir"]).arg(folder);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let mut child = command.env("THALWEG_LOG", "warn").stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut addresses = line.strip_prefix("ready ").unwrap_or("").split_whitespace();
+        let grpc = addresses.next().and_then(|part| part.strip_prefix("grpc="));
+        let http = addresses.next().and_then(|part| part.strip_prefix("http="));
+        if let (Some(grpc), Some(http)) = (grpc, http) {
+            return (child, grpc.to_owned(), http.to_owned());
+        }
+        let status = child.wait().unwrap();
+        assert!(started.elapsed() < DEADLINE, "the broker does not start: {status}, it printed {line:?}");
+    }
+}
+
+impl BrokerProcess {
+    /// Starts a broker on `folder` with `settings` as for `--set`, and waits until it is ready.
+    pub fn start(folder: &Path, settings: &[&str]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        // Beside the data folder, not in it.
+        let log = folder.with_extension("log");
+        let (child, grpc, http) = spawn(folder, &log, &free_address(), &settings);
+        Self { child, folder: folder.to_owned(), settings, log, grpc, http }
+    }
+
+    /// kill -9, without any warning.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same folder and gRPC address.
+    pub fn restart(&mut self) {
+        (self.child, self.grpc, self.http) = spawn(&self.folder, &self.log, &self.grpc, &self.settings);
+    }
+
+    /// The process id, to look at it from outside.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lines about panics that the broker has written so far, in all its lives.
+    pub fn panics(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        log.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
