@@ -46,6 +46,7 @@ pub(crate) struct Global {
         global = true,
         value_name = "HOST:PORT",
         env = "THALWEG_SERVER",
+        hide_env_values = true,
         default_value = "127.0.0.1:9093",
         value_hint = ValueHint::Hostname,
         help_heading = "Everywhere"
@@ -112,6 +113,7 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "DIR",
         env = "THALWEG_DATA_DIR",
+        hide_env_values = true,
         default_value = "./thalweg-data",
         value_hint = ValueHint::DirPath
     )]
@@ -125,8 +127,8 @@ pub(crate) struct ServeArgs {
     /// Address of the HTTP door, for probes and metrics (default: setting http_listen, 127.0.0.1:9094)
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) http_listen: Option<String>,
-    /// A setting of the broker, for example durability=sync, interval or os (docs/settings.md has units and defaults);
-    /// may be given many times
+    /// A setting of the broker, for example durability=sync, interval or os; docs/settings.md has units and defaults
+    /// (default: none); may be given many times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<Setting>,
     /// Check the settings, say what is wrong with them, and exit (default: run)
@@ -158,7 +160,7 @@ pub(crate) enum TopicCommand {
     Create {
         /// Name: 1 to 249 of the characters a-z A-Z 0-9 . _ -
         name: TopicName,
-        /// Number of partitions, 1 to 10000 (default: the broker's, setting partitions_default)
+        /// Number of partitions, 1 to 10000 (default: the broker's, setting default_partitions)
         #[arg(long, short, value_name = "N")]
         partitions: Option<u32>,
         /// A setting by Kafka's name, for example retention.ms=86400000 (default: the broker's); may be given many times
@@ -276,12 +278,22 @@ pub(crate) struct ConsumeArgs {
     pub(crate) exit_at_end: bool,
     /// How to write records: text, json, raw, or a format string (default: text; json with --output json)
     ///
-    /// text: the value and a line end. json: one object a line with topic, partition, offset, timestamp (epoch ms), key,
-    /// value and headers; bytes that are no text are {"base64": "…"}. raw: values with nothing between them.
-    /// Anything with a % or \ in it is a format string: %t topic, %p partition, %o offset, %T timestamp (epoch ms),
-    /// %k key, %K bytes of the key (-1: null), %s value, %S bytes of the value, %h headers, %% a percent sign,
-    /// \n \t \r \0 \xHH bytes. Nothing is added to it: '%k: %s\n'.
-    #[arg(long, short = 'o', visible_short_alias = 'f', value_name = "FORM")]
+    /// text  the value and a line end
+    /// json  an object a line: topic, partition, offset, timestamp (epoch ms), key, value,
+    ///       headers ([name, value] pairs); bytes that are no text are {"base64": "…"}
+    /// raw   values with nothing between them
+    ///
+    /// Anything with a % or \ in it is a format string, to which nothing is added: '%k: %s\n'
+    /// %t topic      %p partition     %o offset     %T timestamp (epoch ms)     %h headers
+    /// %k key        %s value         %K %S their bytes (-1: null)              %% a percent sign
+    /// \n line end   \t tab           \r \0        \xHH any byte               \\ a backslash
+    #[arg(
+        long,
+        short = 'o',
+        visible_short_alias = 'f',
+        value_name = "FORM",
+        verbatim_doc_comment
+    )]
     pub(crate) format: Option<String>,
     /// Go on behind damaged records, after saying where they are (default: stop there)
     #[arg(long)]

@@ -63,7 +63,7 @@ impl Lines {
         if metadata.is_dir() {
             return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        let bytes = metadata.is_file().then(|| metadata.len());
+        let bytes = metadata.is_file().then_some(metadata.len());
         Self::start(opened, place, bytes, line_bytes_max)
     }
 

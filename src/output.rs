@@ -115,9 +115,10 @@ impl Output {
         say(&format!("{}: {text}", paint(self.colours_err, BOLD, "warning")));
     }
 
-    /// Tells why a command failed and what to do next, on standard error: in JSON where the output is.
+    /// Tells why a command failed and what to do next, on standard error: in JSON where the output is. Of an end that
+    /// was asked for there is nothing to tell.
     pub(crate) fn failure(&self, failure: &Failure) {
-        if matches!(failure, Failure::OutputClosed) {
+        if matches!(failure, Failure::OutputClosed | Failure::Interrupted) {
             return;
         }
         if self.is_json() {

@@ -138,3 +138,69 @@ impl Pending {
         self.refused.get_or_insert_with(|| error.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use client::fake::{Call, Fault, FakeBroker};
+    use client::producer::ProducerConfig;
+
+    use super::*;
+
+    async fn sent(broker: &Arc<FakeBroker>, records: u64) -> Pending {
+        let producer = Producer::new(broker.clone(), ProducerConfig::default());
+        let mut pending = Pending::new(producer, "t".parse().unwrap());
+        for _ in 0..records {
+            pending.send(Some(Partition::ZERO), Record::new("key", "value")).await;
+        }
+        pending
+    }
+
+    #[tokio::test]
+    async fn every_acknowledged_record_is_counted() {
+        let broker = FakeBroker::with_topic("t", 1);
+        let mut pending = sent(&broker, 1_000).await;
+        assert_eq!(pending.unacknowledged() + pending.acknowledged(), 1_000);
+        pending.settle_all().await;
+        assert_eq!((pending.acknowledged(), pending.acknowledged_bytes()), (1_000, 8_000));
+        assert!(pending.outcome(false).is_ok());
+        assert!(matches!(pending.outcome(true), Err(Failure::Interrupted)));
+    }
+
+    #[tokio::test]
+    async fn a_refused_record_is_told_with_its_cause() {
+        let broker = FakeBroker::with_topic("t", 1);
+        broker.fail(Call::Produce, Fault::Refuse(Outcome::BatchTooLarge), 1);
+        let mut pending = sent(&broker, 1).await;
+        pending.settle_all().await;
+        assert!(pending.has_failed());
+        match pending.outcome(false) {
+            Err(Failure::Unacknowledged { unacknowledged: 1, sent: 1, cause }) => {
+                assert_eq!(cause.outcome, Outcome::BatchTooLarge);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_without_its_topic_is_counted_too() {
+        let mut pending = sent(&FakeBroker::new(), 1).await;
+        pending.settle_all().await;
+        assert!(pending.has_failed());
+        assert_eq!((pending.unacknowledged(), pending.acknowledged()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_is_told_how_many_are_open() {
+        let broker = FakeBroker::with_topic("t", 1);
+        broker.hold_answers(true);
+        let pending = sent(&broker, 3).await;
+        match pending.outcome(true) {
+            Err(Failure::Unacknowledged { unacknowledged: 3, cause, .. }) => {
+                assert_eq!(cause.outcome, Outcome::Cancelled);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

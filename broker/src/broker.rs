@@ -18,6 +18,8 @@ use tonic::service::Routes;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::grpc::server;
+use crate::http;
 use crate::metrics::Metrics;
 use crate::service::{Hall, Service};
 use crate::shard::core::Core;
@@ -27,7 +29,6 @@ use crate::shutdown::Shutdown;
 use crate::time::Clock;
 use crate::topics::catalog::{self, Catalog};
 use crate::topics::journal::{Journal, JournalError};
-use crate::{grpc, http};
 
 /// Why a broker cannot start. Nothing was deleted.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +158,7 @@ impl Broker {
         let drain = self.shutdown.drain();
         let (service, config) = (self.service.clone(), Arc::clone(&self.config));
         drain.spawn(async move {
-            if let Err(error) = grpc::server::serve(grpc_listener, service, routes, &config).await {
+            if let Err(error) = server::serve(grpc_listener, service, routes, &config).await {
                 tracing::error!("the gRPC door is closed: {error}");
             }
         });

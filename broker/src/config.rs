@@ -339,6 +339,12 @@ impl Config {
         Ok(())
     }
 
+    /// The names of all settings, as [`Self::set`] takes them.
+    pub fn names() -> impl Iterator<Item = String> {
+        let own = ROWS.iter().map(|row| row.name.to_owned());
+        own.chain(topic_settings::ROWS.iter().map(|row| format!("{TOPIC_PREFIX}{}", row.name)))
+    }
+
     /// What an acknowledgement means where a topic does not say.
     pub fn durability(&self) -> Durability {
         match self.durability {

@@ -52,6 +52,12 @@ pub(crate) fn storage(place: &Place, error: &StorageError) -> Refusal {
     Refusal::new(outcome, format!("{place}: {error}"))
 }
 
+/// A write went wrong and was undone: nothing happened, and the same batch may be sent again.
+pub(crate) fn not_written(place: &Place, error: &StorageError) -> Refusal {
+    let outcome = if error.is_full() { Outcome::DiskFull } else { Outcome::Unavailable };
+    Refusal::new(outcome, format!("{place}: {error}"))
+}
+
 /// A batch from a producer was not taken into line.
 pub(crate) fn stage(place: &Place, error: &StageError) -> Refusal {
     let outcome = match error {

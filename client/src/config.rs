@@ -191,11 +191,7 @@ pub struct BackoffConfig {
 
 impl Default for BackoffConfig {
     fn default() -> Self {
-        Self {
-            first: Duration::from_millis(20),
-            longest: Duration::from_secs(1),
-            seed: None,
-        }
+        Self { first: Duration::from_millis(20), longest: Duration::from_secs(1), seed: None }
     }
 }
 

@@ -102,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
     use protocol::outcome::Outcome;
 
-    use super::*;
+    use super::{Rng, *};
     use crate::error::Error;
 
     proptest! {

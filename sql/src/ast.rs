@@ -652,9 +652,7 @@ impl Expr {
             | ExprKind::Lambda { body: expr, .. } => vec![expr],
             ExprKind::Binary { left, right, .. } => vec![left, right],
             ExprKind::Like { expr, pattern, .. } => vec![expr, pattern],
-            ExprKind::In { expr, list, .. } => {
-                std::iter::once(&**expr).chain(list).collect()
-            }
+            ExprKind::In { expr, list, .. } => std::iter::once(&**expr).chain(list).collect(),
             ExprKind::Between { expr, low, high, .. } => vec![expr, low, high],
             ExprKind::Case { operand, branches, otherwise } => {
                 let branches = branches.iter().flat_map(|(when, then)| [when, then]);
@@ -885,10 +883,7 @@ impl BinaryOperator {
 
     /// Whether it is one of `+ - * / %`.
     pub fn is_arithmetic(self) -> bool {
-        matches!(
-            self,
-            Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Modulo
-        )
+        matches!(self, Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Modulo)
     }
 }
 

@@ -12,9 +12,8 @@ const BIGINT_DIGITS: u8 = 19;
 pub(crate) fn widens(from: &SqlType, to: &SqlType) -> bool {
     match (from, to) {
         (SqlType::Array(from), SqlType::Array(to)) => from == to || widens(from, to),
-        (_, SqlType::Decimal { precision, scale }) => decimal_digits(from).is_some_and(|(p, s)| {
-            from != to && s <= *scale && p - s <= precision - scale
-        }),
+        (_, SqlType::Decimal { precision, scale }) => decimal_digits(from)
+            .is_some_and(|(p, s)| from != to && s <= *scale && p - s <= precision - scale),
         (SqlType::Int, SqlType::Bigint) => true,
         (_, SqlType::Double) => decimal_digits(from).is_some(),
         _ => false,
@@ -76,7 +75,11 @@ pub(crate) fn as_decimal(of: &SqlType) -> Option<SqlType> {
 
 /// The type of an arithmetic operation on two numbers. DECIMAL follows SQL Server: the digits a result can need,
 /// and where those are more than 38, fewer after the point, but 6 of them at least.
-pub(crate) fn arithmetic(operator: BinaryOperator, left: &SqlType, right: &SqlType) -> Option<SqlType> {
+pub(crate) fn arithmetic(
+    operator: BinaryOperator,
+    left: &SqlType,
+    right: &SqlType,
+) -> Option<SqlType> {
     if !left.is_number() || !right.is_number() {
         return None;
     }
@@ -90,9 +93,7 @@ pub(crate) fn arithmetic(operator: BinaryOperator, left: &SqlType, right: &SqlTy
     let ((lp, ls), (rp, rs)) = (decimal_digits(left)?, decimal_digits(right)?);
     let [lp, ls, rp, rs] = [lp, ls, rp, rs].map(u32::from);
     let (whole, scale) = match operator {
-        BinaryOperator::Add | BinaryOperator::Subtract => {
-            ((lp - ls).max(rp - rs) + 1, ls.max(rs))
-        }
+        BinaryOperator::Add | BinaryOperator::Subtract => ((lp - ls).max(rp - rs) + 1, ls.max(rs)),
         BinaryOperator::Multiply => (lp + rp + 1 - ls - rs, ls + rs),
         BinaryOperator::Divide => (lp - ls + rs, (ls + rp + 1).max(6)),
         _ => ((lp - ls).min(rp - rs), ls.max(rs)),
@@ -134,7 +135,7 @@ mod tests {
         #[test]
         fn two_numbers_have_one_type_in_common(left in any_number(), right in any_number()) {
             let both = common(&left, &right).unwrap();
-            prop_assert_eq!(Some(&both), common(&right, &left).as_ref());
+            prop_assert_eq!(Some(both.clone()), common(&right, &left));
             prop_assert!(left == both || widens(&left, &both));
         }
 

@@ -9,3 +9,5 @@ mod number;
 pub mod table;
 mod text;
 mod time;
+
+pub(crate) use nested::map_of;

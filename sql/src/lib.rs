@@ -4,15 +4,21 @@
 //! values and their types, rows, the tokens and the tree of a text, the grammar, then functions, and expressions
 //! checked and evaluated.
 
-pub mod error;
-pub mod value;
-pub mod schema;
-pub mod rows;
-pub mod tokens;
 pub mod ast;
+mod cast;
+mod coerce;
+pub mod compile;
+pub mod error;
+pub mod evaluate;
+pub mod functions;
 pub mod parse;
+pub mod rows;
+pub mod schema;
+pub mod tokens;
+pub mod value;
 
-pub use error::{Cause, Place, SqlError};
+pub use error::{Cause, Place, RowCause, SqlError};
+pub use evaluate::{Compiled, EvaluateError, Evaluated, RowError};
 pub use rows::{Change, Row, Rows, RowsBuilder, RowsError, RowsParts};
 pub use schema::{Column, ColumnRef, Pseudo, Schema};
 pub use value::{ColumnBuilder, Decimal, SqlType, StructField, Value, ValueError};

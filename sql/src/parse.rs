@@ -8,6 +8,6 @@ mod expression;
 mod query;
 mod statement;
 
-pub use cursor::DEPTH_MAX;
+pub use cursor::{DEPTH_MAX, NESTED_MAX};
 pub use expression::{expression, sql_type};
 pub use statement::{script, statement};

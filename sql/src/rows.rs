@@ -335,7 +335,8 @@ impl Rows {
         changes: Arc<[Change]>,
         choose: impl Fn(&dyn Array) -> Result<ArrayRef, ArrowError>,
     ) -> Result<Self, RowsError> {
-        let each = |columns: &[ArrayRef]| columns.iter().map(|c| choose(c)).collect::<Result<_, _>>();
+        let each =
+            |columns: &[ArrayRef]| columns.iter().map(|c| choose(c)).collect::<Result<_, _>>();
         Ok(Self {
             schema: Arc::clone(&self.schema),
             key: each(&self.key)?,
@@ -416,7 +417,8 @@ impl RowsBuilder {
         check_values("value", self.schema.value(), &row.value)?;
         let builders = self.key.iter_mut().chain(&mut self.value);
         let columns = self.schema.columns().map(|(_, column)| column);
-        for ((builder, value), column) in builders.zip(row.key.iter().chain(&row.value)).zip(columns)
+        for ((builder, value), column) in
+            builders.zip(row.key.iter().chain(&row.value)).zip(columns)
         {
             builder
                 .push(value)

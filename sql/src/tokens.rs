@@ -15,12 +15,29 @@ pub const STATEMENTS_MAX: usize = 10_000;
 
 /// Words that are never a name unless quoted.
 const RESERVED: [&str; 40] = [
-    "AND", "AS", "BETWEEN", "BY", "CASE", "CAST", "CREATE", "DISTINCT", "ELSE", "EMIT", "END", "FALSE", "FROM", "FULL", "GROUP", "HAVING", "IN", "INNER", "INSERT", "INTO", "IS", "JOIN", "LEFT", "LIKE", "LIMIT", "NOT", "NULL", "ON", "OR", "ORDER", "OUTER", "RIGHT", "SELECT", "THEN", "TRUE", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN",
+    "AND", "AS", "BETWEEN", "BY", "CASE", "CAST", "CREATE", "DISTINCT", "ELSE", "EMIT", "END",
+    "FALSE", "FROM", "FULL", "GROUP", "HAVING", "IN", "INNER", "INSERT", "INTO", "IS", "JOIN",
+    "LEFT", "LIKE", "LIMIT", "NOT", "NULL", "ON", "OR", "ORDER", "OUTER", "RIGHT", "SELECT",
+    "THEN", "TRUE", "WHEN", "WHERE", "WINDOW", "WITH", "WITHIN",
 ];
 
 /// Words that are a name where nothing else can stand; they are written in quotes to be sure.
 const QUOTED: [&str; 15] = [
-    "ADVANCE", "ALL", "ARRAY", "CONNECTOR", "DESC", "ESCAPE", "EXISTS", "EXTENDED", "FUNCTION", "GRACE", "IF", "MAP", "PARTITION", "STRUCT", "VALUES",
+    "ADVANCE",
+    "ALL",
+    "ARRAY",
+    "CONNECTOR",
+    "DESC",
+    "ESCAPE",
+    "EXISTS",
+    "EXTENDED",
+    "FUNCTION",
+    "GRACE",
+    "IF",
+    "MAP",
+    "PARTITION",
+    "STRUCT",
+    "VALUES",
 ];
 
 /// Symbols, longer ones before their beginnings.
@@ -390,11 +407,8 @@ mod tests {
 
     #[test]
     fn variables_are_replaced_and_may_be_escaped() {
-        let statement = |text: &str| StatementText {
-            text: text.into(),
-            place: Place::START,
-            terminated: true,
-        };
+        let statement =
+            |text: &str| StatementText { text: text.into(), place: Place::START, terminated: true };
         let values = |name: &str| (name == "t").then_some("ratings");
         let found = substitute(&statement("PRINT '${t}' $${t}"), values).unwrap();
         assert_eq!(found.text, "PRINT 'ratings' ${t}");

@@ -480,9 +480,7 @@ impl fmt::Display for Value {
             Self::Date(days) => f.write_str(&date_text(*days)),
             Self::Time(ms) => f.write_str(&time_text(*ms)),
             Self::Timestamp(ms) => f.write_str(&timestamp_text(*ms)),
-            Self::Array(items) => {
-                write_list(f, ["[", "]"], items, |f, item| write!(f, "{item}"))
-            }
+            Self::Array(items) => write_list(f, ["[", "]"], items, |f, item| write!(f, "{item}")),
             Self::Map(entries) => {
                 write_list(f, ["{", "}"], entries, |f, (key, value)| write!(f, "{key}={value}"))
             }

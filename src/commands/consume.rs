@@ -1,12 +1,17 @@
 //! `thalweg consume`: records out, by format string. Fetching, checking and positions are the client's.
 
-use std::pin::pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use client::admin::Admin;
 use client::consumer::{ConsumedRecord, Consumer, ConsumerConfig};
+use client::error::Error;
+use client::transport::Transport;
+use futures_util::future::select_all;
 use protocol::id::{Offset, Partition, TopicName};
-use protocol::outcome::Outcome;
+use protocol::limits::MIB;
+use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::Position;
 
 use crate::args::ConsumeArgs;
@@ -18,23 +23,109 @@ use crate::text::{self, FormatString, Seen, bytes_size, count};
 /// those of transaction markers do.
 const END_CHECK: Duration = Duration::from_millis(50);
 
+/// A broker that cannot be reached for so long ends the command.
+const GIVE_UP: Duration = Duration::from_secs(15);
+/// Bytes that all readers together read ahead.
+const READ_AHEAD_BYTES: usize = 32 * MIB;
+
 /// Reads until a limit, the end, Ctrl-C or a closed pipe.
 pub(crate) async fn run(args: ConsumeArgs, context: &Context) -> Result<(), Failure> {
     let form = RecordForm::choose(args.format.as_deref(), context.output.is_json())?;
-    let mut consumer = Consumer::new(context.transport()?, ConsumerConfig::default());
-    consumer.assign(&args.topic, args.partition, args.from.resolve(context.now())).await?;
-    let ends = if args.exit_at_end { Some(Ends(consumer.ends().await?)) } else { None };
-    let mut reading = Reading { consumer, form, ends, args, context, seen: 0, seen_bytes: 0 };
     let begun = Instant::now();
+    let mut reading = Reading { form, args, context, seen: 0, seen_bytes: 0 };
     let end = tokio::select! {
         biased;
         () = interrupted() => Err(Failure::Interrupted),
         end = reading.read() => end,
     };
-    if !matches!(end, Err(Failure::OutputClosed)) {
+    if matches!(end, Ok(()) | Err(Failure::Interrupted)) {
         reading.summarize(begun.elapsed());
     }
     end
+}
+
+/// The consumers of the command: one for all partitions; or one for each, so that it is known where damage was met
+/// and only that partition steps over it.
+#[derive(Debug)]
+struct Readers(Vec<Reader>);
+
+#[derive(Debug)]
+struct Reader {
+    consumer: Consumer,
+    /// The only partition that it reads, where it is one.
+    partition: Option<Partition>,
+}
+
+impl Readers {
+    async fn open(
+        transport: Arc<dyn Transport>,
+        args: &ConsumeArgs,
+        at: Position,
+    ) -> Result<Self, Failure> {
+        let partitions = match args.partition {
+            None if args.skip_damaged => {
+                let topic = Admin::new(transport.clone()).describe_topic(&args.topic).await?;
+                topic.partitions.iter().map(|found| Some(found.partition)).collect()
+            }
+            given => vec![given],
+        };
+        let config = ConsumerConfig::default()
+            .give_up(GIVE_UP)
+            .buffer_bytes(READ_AHEAD_BYTES / partitions.len().max(1));
+        let mut readers = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let mut consumer = Consumer::new(transport.clone(), config.clone());
+            consumer.assign(&args.topic, partition, at).await?;
+            readers.push(Reader { consumer, partition });
+        }
+        Ok(Self(readers))
+    }
+
+    /// The ends of all partitions now. A place behind an end is refused: nothing would ever be read there.
+    async fn ends(&self) -> Result<Ends, Failure> {
+        let mut ends = Vec::new();
+        for reader in &self.0 {
+            ends.extend(reader.consumer.ends().await?);
+        }
+        for (topic, partition, end) in &ends {
+            if let Some(position) = self.position(topic, *partition).filter(|at| at > end) {
+                let message = format!(
+                    "topic {topic}, partition {partition}: offset {position} lies behind the end, {end}"
+                );
+                return Err(Refusal::new(Outcome::OffsetOutOfRange, message).resume_at(*end).into());
+            }
+        }
+        Ok(Ends(ends))
+    }
+
+    /// The next records of any reader, or its error with its number. May be cancelled: nothing is lost.
+    async fn next_batch(&mut self) -> (usize, Result<Vec<ConsumedRecord>, Error>) {
+        let readers = self.0.iter_mut();
+        let batches = readers.map(|reader| Box::pin(reader.consumer.next_batch()));
+        let (batch, index, _) = select_all(batches).await;
+        (index, batch)
+    }
+
+    fn position(&self, topic: &TopicName, partition: Partition) -> Option<Offset> {
+        self.0.iter().find_map(|reader| reader.consumer.position(topic, partition))
+    }
+
+    /// Goes on behind damage that a reader met.
+    async fn step_over(&mut self, index: usize, topic: &TopicName, error: Error) -> Result<(), Failure> {
+        let place = self.0.get_mut(index).and_then(|reader| {
+            let partition = reader.partition?;
+            let position = reader.consumer.position(topic, partition)?;
+            let resume_at = error.resume_at().filter(|resume_at| *resume_at > position)?;
+            Some((&mut reader.consumer, partition, resume_at))
+        });
+        match place {
+            Some((consumer, partition, resume_at)) => {
+                Ok(consumer.seek(topic, partition, Position::Offset(resume_at)).await?)
+            }
+            // Nothing says where to go on, or it would be where we stand.
+            None => Err(error.into()),
+        }
+    }
 }
 
 /// The ends of the partitions when reading began.
@@ -57,9 +148,7 @@ impl Ends {
 }
 
 struct Reading<'a> {
-    consumer: Consumer,
     form: RecordForm,
-    ends: Option<Ends>,
     args: ConsumeArgs,
     context: &'a Context,
     seen: u64,
@@ -69,52 +158,57 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// May be cancelled: what was printed was printed whole.
     async fn read(&mut self) -> Result<(), Failure> {
+        let at = self.args.from.resolve(self.context.now());
+        let mut readers = Readers::open(self.context.transport()?, &self.args, at).await?;
+        let ends = if self.args.exit_at_end { Some(readers.ends().await?) } else { None };
         let mut buffer = Vec::new();
-        let mut end_check = pin!(tokio::time::interval(END_CHECK));
-        while !self.is_done() {
-            let batch = tokio::select! {
+        let mut end_check = tokio::time::interval(END_CHECK);
+        while !self.is_done(&readers, ends.as_ref()) {
+            let (index, batch) = tokio::select! {
                 biased;
-                batch = self.consumer.next_batch() => batch,
-                _ = end_check.tick(), if self.ends.is_some() => continue,
+                next = readers.next_batch() => next,
+                _ = end_check.tick(), if ends.is_some() => continue,
             };
             match batch {
                 Ok(records) => {
                     buffer.clear();
                     for record in &records {
-                        self.take(record, &mut buffer);
+                        self.take(record, ends.as_ref(), &mut buffer);
                     }
                     self.context.output.bytes(&buffer)?;
                 }
-                Err(error) => self.step_over(error).await?,
+                Err(error)
+                    if self.args.skip_damaged && error.outcome() == Outcome::DamagedData =>
+                {
+                    self.context.output.warning(error.message());
+                    readers.step_over(index, &self.args.topic, error).await?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    fn is_done(&self) -> bool {
-        let is_enough = self.args.limit.is_some_and(|limit| self.seen >= limit);
-        let is_at_end = self.ends.as_ref().is_some_and(|ends| {
-            ends.are_reached(|topic, partition| self.consumer.position(topic, partition))
-        });
-        is_enough || is_at_end
+    fn is_done(&self, readers: &Readers, ends: Option<&Ends>) -> bool {
+        let is_at_end = |ends: &Ends| {
+            ends.are_reached(|topic, partition| readers.position(topic, partition))
+        };
+        self.has_enough() || ends.is_some_and(is_at_end)
+    }
+
+    fn has_enough(&self) -> bool {
+        self.args.limit.is_some_and(|limit| self.seen >= limit)
     }
 
     /// Writes a record that is still wanted.
-    fn take(&mut self, record: &ConsumedRecord, buffer: &mut Vec<u8>) {
-        let is_enough = self.args.limit.is_some_and(|limit| self.seen >= limit);
-        let is_later = self.ends.as_ref().is_some_and(|ends| !ends.cover(record));
-        if is_enough || is_later {
+    fn take(&mut self, record: &ConsumedRecord, ends: Option<&Ends>, buffer: &mut Vec<u8>) {
+        if self.has_enough() || ends.is_some_and(|ends| !ends.cover(record)) {
             return;
         }
         let before = buffer.len();
         self.form.write(buffer, &seen(record));
         self.seen += 1;
         self.seen_bytes += u64::try_from(buffer.len() - before).unwrap_or(u64::MAX);
-    }
-
-    /// Goes on behind damage, where that was asked for; any other error ends the reading.
-    async fn step_over(&mut self, error: client::error::Error) -> Result<(), Failure> {
-        todo_resolve(error)
     }
 
     fn summarize(&self, took: Duration) {
@@ -196,7 +290,96 @@ impl FromStr for RecordForm {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use client::fake::FakeBroker;
+    use client::producer::{Producer, ProducerConfig};
+    use protocol::record::Record;
+
     use super::*;
+    use crate::args::{Args, Command};
+
+    fn args(flags: &str) -> ConsumeArgs {
+        let line = format!("thalweg consume t {flags}");
+        match Args::try_parse_from(line.split_whitespace()).unwrap().command {
+            Command::Consume(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn offset(offset: i64) -> Offset {
+        Offset::new(offset).unwrap()
+    }
+
+    /// Two partitions with ten records each, every record in a batch of its own.
+    async fn broker() -> Arc<FakeBroker> {
+        let broker = FakeBroker::with_topic("t", 2);
+        let producer = Producer::new(broker.clone(), ProducerConfig::default());
+        for number in 0..10 {
+            for partition in Partition::all(2) {
+                let record = Record::of_value(number.to_string());
+                let topic = "t".parse().unwrap();
+                producer.send(&topic, Some(partition), record).await.unwrap().await.unwrap();
+            }
+        }
+        broker
+    }
+
+    /// Reads to the end, stepping over damage; gives the offsets of each partition and the number of steps.
+    async fn read(mut readers: Readers) -> Result<([Vec<i64>; 2], usize), Failure> {
+        let topic: TopicName = "t".parse().unwrap();
+        let ends = readers.ends().await?;
+        let mut found = [Vec::new(), Vec::new()];
+        let mut steps = 0;
+        while !ends.are_reached(|topic, partition| readers.position(topic, partition)) {
+            match readers.next_batch().await {
+                (_, Ok(records)) => {
+                    for record in records {
+                        found[record.partition.get() as usize].push(record.offset.get());
+                    }
+                }
+                (index, Err(error)) => {
+                    assert_eq!(error.outcome(), Outcome::DamagedData);
+                    readers.step_over(index, &topic, error).await?;
+                    steps += 1;
+                }
+            }
+        }
+        Ok((found, steps))
+    }
+
+    #[tokio::test]
+    async fn only_the_damaged_records_are_left_out() {
+        let broker = broker().await;
+        broker.damage(&"t".parse().unwrap(), Partition::new(1).unwrap(), offset(4));
+        let args = args("--skip-damaged");
+        let readers = Readers::open(broker, &args, Position::Earliest).await.unwrap();
+        assert_eq!(readers.0.len(), 2);
+        let (found, steps) = read(readers).await.unwrap();
+        assert_eq!(found[0], (0..10).collect::<Vec<_>>());
+        assert_eq!(found[1], [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+        assert_eq!(steps, 1);
+    }
+
+    #[tokio::test]
+    async fn one_consumer_reads_all_partitions_and_stops_at_damage() {
+        let broker = broker().await;
+        let readers = Readers::open(broker.clone(), &args(""), Position::Earliest).await.unwrap();
+        assert_eq!(readers.0.len(), 1);
+        let (found, _) = read(readers).await.unwrap();
+        assert_eq!(found.map(|offsets| offsets.len()), [10, 10]);
+        broker.damage(&"t".parse().unwrap(), Partition::ZERO, offset(4));
+        let readers = Readers::open(broker, &args(""), Position::Earliest).await.unwrap();
+        let refused = read(readers).await.unwrap_err();
+        assert_eq!(refused.refusal().unwrap().outcome, Outcome::DamagedData);
+    }
+
+    #[tokio::test]
+    async fn a_place_behind_the_end_is_refused() {
+        let at = Position::Offset(offset(11));
+        let readers = Readers::open(broker().await, &args("-e"), at).await.unwrap();
+        let refused = readers.ends().await.unwrap_err();
+        assert_eq!(refused.refusal().unwrap().outcome, Outcome::OffsetOutOfRange);
+    }
 
     fn written(form: &str, value: Option<&[u8]>) -> String {
         let record = Seen {
@@ -239,7 +422,6 @@ mod tests {
     #[test]
     fn the_end_is_where_it_was_when_reading_began() {
         let topic: TopicName = "t".parse().unwrap();
-        let offset = |offset| Offset::new(offset).unwrap();
         let ends = Ends(vec![(topic.clone(), Partition::ZERO, offset(2))]);
         let record = |at| ConsumedRecord {
             topic: topic.clone(),

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use client::admin::Admin;
 use client::producer::{Producer, ProducerConfig};
-use client::transport::Transport;
 use protocol::id::{Timestamp, TopicName};
 use protocol::outcome::Outcome;
 use protocol::record::Record;
@@ -39,9 +37,12 @@ pub(crate) async fn run(args: DatagenArgs, context: &Context) -> Result<(), Fail
     }
     let topic = args.topic.clone().map_or_else(|| plan.default_topic(), Ok)?;
     let transport = context.transport()?;
+    let admin = Admin::new(transport.clone());
     if args.create {
-        create_if_missing(transport.clone(), &topic).await?;
+        create_if_missing(&admin, &topic).await?;
     }
+    // A wrong name or address is told now, not when the producer has given up trying.
+    admin.describe_topic(&topic).await?;
     let producer = Producer::new(transport, ProducerConfig::default());
     let pending = Pending::new(producer, topic.clone());
     send(records, &mut pace, pending, &topic, context).await
@@ -215,9 +216,9 @@ async fn send_at_pace(
     }
 }
 
-async fn create_if_missing(transport: Arc<dyn Transport>, topic: &TopicName) -> Result<(), Failure> {
+async fn create_if_missing(admin: &Admin, topic: &TopicName) -> Result<(), Failure> {
     let spec = TopicSpec { name: topic.clone(), partitions: None, settings: BTreeMap::new() };
-    match Admin::new(transport).create_topic(spec).await {
+    match admin.create_topic(spec).await {
         Err(error) if error.outcome() == Outcome::TopicExists => Ok(()),
         created => Ok(created.map(drop)?),
     }

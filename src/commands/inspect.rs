@@ -68,7 +68,8 @@ fn failed(error: StorageError) -> Failure {
     match error {
         StorageError::Disk { action, file, cause, .. } => {
             let doing = format!("read the data folder ({action} {})", file.display());
-            Failure::Io { doing, cause: cause.kind.into() }
+            let cause = cause.errno.map_or_else(|| cause.kind.into(), std::io::Error::from_raw_os_error);
+            Failure::Io { doing, cause }
         }
         other => Failure::Io {
             doing: "read the data folder".to_owned(),

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use client::admin::Admin;
 use client::producer::{Producer, ProducerConfig};
 use indicatif::ProgressBar;
 use protocol::id::Partition;
@@ -25,7 +26,10 @@ pub(crate) async fn run(args: ProduceArgs, context: &Context) -> Result<(), Fail
         .batch_bytes(usize::try_from(args.batch_bytes).unwrap_or(usize::MAX))
         .linger(Duration::from_millis(args.linger_ms))
         .compression(args.compression);
-    let producer = Producer::new(context.transport()?, config);
+    let transport = context.transport()?;
+    // A wrong name or address is told now, not when the producer has given up trying.
+    Admin::new(transport.clone()).describe_topic(&args.topic).await?;
+    let producer = Producer::new(transport, config);
     let lines = Lines::open(args.file.as_deref(), BATCH_BYTES_MAX)?;
     let mut run = Run {
         maker,

@@ -1,20 +1,29 @@
-//! A broker and its SQL engine in one process, until a signal.
+//! A broker and its SQL engine in one process, until a signal asks it to stop.
+//!
+//! Layers of settings, the later ones win: the program's defaults, the file, the environment, flags.
 
-use broker::{Broker, Config};
+use std::io::IsTerminal as _;
+
+use broker::Config;
+use broker::config::ConfigError;
+use protocol::outcome::{Outcome, Refusal};
 use thalweg::Thalweg;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
-use crate::args::ServeArgs;
+use crate::args::{Environment, ServeArgs};
 use crate::context::Context;
 use crate::exit::Failure;
 
 /// Runs a broker in the foreground.
 pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result<(), Failure> {
-    let config = configure(&args, context)?;
+    let config = configure(&args, &context.environment)?;
     if args.check {
         return context.output.line("the configuration is valid");
     }
-    log_to_stderr(context);
-    let durability = config.durability.clone();
+    log_to_standard_error(&context.environment)?;
+    // Heard from the first moment on: a signal during recovery is not lost.
+    let mut stop = StopSignals::listen()?;
     let thalweg = Thalweg::open_with(config).await.map_err(Failure::Refused)?;
     let doors = match thalweg.listen().await {
         Ok(doors) => doors,
@@ -23,10 +32,102 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result<(), Failur
             return Err(Failure::Refused(refusal));
         }
     };
-    tracing::info!(?durability, "serving");
+    let durability = thalweg.describe().durability;
+    tracing::info!("serving; an acknowledgement means {durability}");
     context.output.line(&format!("ready grpc={} http={}", doors.grpc, doors.http))?;
-    stop_asked().await;
-    tracing::info!("stopping");
-    thalweg.close().await;
+    stop.next().await;
+    tracing::info!("stopping; a second signal ends the process at once, which loses nothing acknowledged");
+    tokio::select! {
+        () = thalweg.close() => Ok(()),
+        () = stop.next() => Err(Failure::Interrupted),
+    }
+}
+
+/// Puts the layers together.
+fn configure(args: &ServeArgs, environment: &Environment) -> Result<Config, Failure> {
+    let mut config = Config::default();
+    if let Some(file) = &args.config {
+        let text = std::fs::read_to_string(file)
+            .map_err(|cause| Failure::io(format!("read the configuration {}", file.display()), cause))?;
+        config.read_toml(&text).map_err(|error| refuse(&format!("{}", file.display()), &error))?;
+    }
+    for name in Config::names() {
+        let variable = variable_of(&name);
+        if let Some(value) = environment.setting(&variable) {
+            config.set(&name, &value).map_err(|error| refuse(&variable, &error.into()))?;
+        }
+    }
+    for setting in &args.settings {
+        config
+            .set(&setting.name, &setting.value)
+            .map_err(|error| refuse(&format!("--set {}", setting.name), &error.into()))?;
+    }
+    let addresses = [("grpc_listen", &args.grpc_listen), ("http_listen", &args.http_listen)];
+    for (name, value) in addresses {
+        if let Some(value) = value {
+            config.set(name, value).map_err(|error| refuse("the command line", &error.into()))?;
+        }
+    }
+    if let Some(folder) = &args.data_dir {
+        config.data_dir.clone_from(folder);
+    }
+    Ok(config)
+}
+
+fn refuse(place: &str, error: &ConfigError) -> Failure {
+    Failure::Refused(Refusal::new(Outcome::InvalidSetting, format!("{place}: {error}")))
+}
+
+/// The environment's name of a setting: `topic.retention.ms` is `THALWEG_TOPIC_RETENTION_MS`.
+fn variable_of(name: &str) -> String {
+    format!("THALWEG_{}", name.to_ascii_uppercase().replace('.', "_"))
+}
+
+/// Standard output carries the ready line alone.
+fn log_to_standard_error(environment: &Environment) -> Result<(), Failure> {
+    let filter = environment.log_filter.as_deref().unwrap_or("info");
+    let filter = EnvFilter::try_new(filter).map_err(|cause| Failure::Usage {
+        message: format!("THALWEG_LOG={filter}: {cause}"),
+        advice: "use error, warn, info, debug or trace, for all or for one crate: info,storage=debug",
+    })?;
+    let colours = !environment.no_colours && std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .finish();
+    // Fails when a log is set up already, which then does as well.
+    let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
+}
+
+/// SIGINT and SIGTERM.
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|cause| Failure::io("listen for signals", cause));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_have_names_in_the_environment() {
+        assert_eq!(variable_of("durability"), "THALWEG_DURABILITY");
+        assert_eq!(variable_of("topic.retention.ms"), "THALWEG_TOPIC_RETENTION_MS");
+    }
 }

@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(refused("ü%"), field("", 2));
         assert_eq!(refused("\\y"), escape("y", 1));
         assert_eq!(refused("ab\\x1"), escape("x1", 3));
-        assert_eq!(refused("\\xg0"), escape("xg", 1));
+        assert_eq!(refused("\\xg0"), escape("xg0", 1));
         assert_eq!(refused("\\"), escape("", 1));
     }
 

@@ -102,8 +102,7 @@ pub(crate) fn load(disk: &dyn Disk, path: &Path, kind: Kind) -> Result<Loaded, S
 
 /// Opens the envelope: version and body.
 fn open(bytes: &[u8], kind: Kind) -> Result<(u32, &[u8]), FileDamage> {
-    let short =
-        FileDamage::Length { expected: ENVELOPE.bytes() as u64, found: bytes.len() as u64 };
+    let short = FileDamage::Length { expected: ENVELOPE.bytes() as u64, found: bytes.len() as u64 };
     let mut fields = Fields(bytes);
     let magic: [u8; 8] = fields.take().ok_or(short)?;
     if magic != kind.magic() {

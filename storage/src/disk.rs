@@ -251,9 +251,7 @@ impl Disk for RealDisk {
         let file = options.open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Lock::new(file)),
-            Err(TryLockError::WouldBlock) => {
-                Err(StorageError::Locked { file: path.to_path_buf() })
-            }
+            Err(TryLockError::WouldBlock) => Err(StorageError::Locked { file: path.to_path_buf() }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }

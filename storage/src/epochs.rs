@@ -87,9 +87,16 @@ mod tests {
             epochs.note(LeaderEpoch(epoch), offset(start));
         }
         let at = |number| epochs.at(offset(number)).map(|epoch| epoch.0);
-        assert_eq!([at(0), at(9), at(10), at(19), at(20)], [Some(1), Some(1), Some(4), Some(4), Some(7)]);
-        let end_of = |epoch| epochs.end_of(LeaderEpoch(epoch), offset(30)).map(|(e, o)| (e.0, o.get()));
-        assert_eq!([end_of(0), end_of(1), end_of(5), end_of(9)], [None, Some((1, 10)), Some((4, 20)), Some((7, 30))]);
+        assert_eq!(
+            [at(0), at(9), at(10), at(19), at(20)],
+            [Some(1), Some(1), Some(4), Some(4), Some(7)]
+        );
+        let end_of =
+            |epoch| epochs.end_of(LeaderEpoch(epoch), offset(30)).map(|(e, o)| (e.0, o.get()));
+        assert_eq!(
+            [end_of(0), end_of(1), end_of(5), end_of(9)],
+            [None, Some((1, 10)), Some((4, 20)), Some((7, 30))]
+        );
         let mut trimmed = epochs.clone();
         trimmed.trim(offset(15));
         assert_eq!(trimmed.list().len(), 2);

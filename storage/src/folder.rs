@@ -65,11 +65,7 @@ impl DataFolder {
     ///
     /// # After an error
     /// The folder may be opened again.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        root: &Path,
-        fresh: ClusterId,
-    ) -> Result<Self, StorageError> {
+    pub fn open(disk: Arc<dyn Disk>, root: &Path, fresh: ClusterId) -> Result<Self, StorageError> {
         disk.create_dir_all(root)?;
         let lock = disk.lock(&root.join(LOCK_FILE))?;
         let mark = root.join(FOLDER_FILE);

@@ -161,7 +161,12 @@ pub(crate) const INDEX_ENTRY: Table = Table {
     fields: &[
         field("offsetDelta", 0, 4, "base offset of a batch, less that of the segment"),
         field("position", 4, 8, "where the batch begins in the segment"),
-        field("maxTimestamp", 8, 16, "largest timestamp of all batches in front of it; -2^63 if none"),
+        field(
+            "maxTimestamp",
+            8,
+            16,
+            "largest timestamp of all batches in front of it; -2^63 if none",
+        ),
     ],
 };
 

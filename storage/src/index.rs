@@ -182,10 +182,7 @@ mod tests {
             index.note(place, *bytes, before);
             truth.push((place, before));
             before = before.max(Timestamp(*time));
-            place = Place {
-                offset: place.offset.plus(*records),
-                position: place.position + bytes,
-            };
+            place = Place { offset: place.offset.plus(*records), position: place.position + bytes };
         }
         (index, truth)
     }

@@ -36,6 +36,7 @@
 //! ```
 
 mod checkpoint;
+mod decisions;
 mod disk;
 mod epochs;
 mod error;
@@ -46,6 +47,7 @@ mod log;
 mod options;
 mod producers;
 mod recover;
+mod report;
 mod retention;
 mod segment;
 #[cfg(any(test, feature = "sim"))]
@@ -55,11 +57,13 @@ mod tail;
 mod view;
 mod walk;
 
+pub use decisions::render_decisions;
 pub use disk::{Access, Disk, DiskFile, Entry, Lock, RealDisk};
 pub use error::{Action, Cause, Damage, FileDamage, ReadError, StageError, StorageError};
 pub use folder::{ClusterId, DataFolder};
 pub use format::render_tables;
 pub use log::{Log, Staged, Trimmed};
 pub use options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-pub use recover::{Note, Opening, Recovered, render_decisions};
+pub use recover::Opening;
+pub use report::{Note, Recovered};
 pub use view::{Read, TimeFound, View};

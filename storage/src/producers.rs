@@ -99,11 +99,7 @@ impl Producers {
     }
 
     /// Says what a batch of `records` records is. Changes nothing.
-    pub(crate) fn judge(
-        &self,
-        stamp: &ProducerStamp,
-        records: u32,
-    ) -> Result<Verdict, StageError> {
+    pub(crate) fn judge(&self, stamp: &ProducerStamp, records: u32) -> Result<Verdict, StageError> {
         let Some(known) = self.by_id.get(&stamp.id) else { return Ok(Verdict::New) };
         if stamp.epoch < known.epoch {
             return Err(StageError::Fenced {
@@ -115,9 +111,8 @@ impl Producers {
         let expected = if stamp.epoch > known.epoch {
             Sequence::ZERO
         } else {
-            let is_it = |sent: &Sent| {
-                sent.base_sequence == stamp.base_sequence && sent.records == records
-            };
+            let is_it =
+                |sent: &Sent| sent.base_sequence == stamp.base_sequence && sent.records == records;
             if let Some(sent) = known.sent().rev().find(is_it) {
                 return Ok(Verdict::Repeat(sent));
             }

@@ -1,27 +1,26 @@
 //! Opening a log: what is trusted, what is scanned, what is cut, and a report of it.
 //!
 //! The checkpoint says up to where the log was known to be synced. What lies in front of that point is trusted
-//! without a look, what lies behind it is scanned batch by batch. Where the scan meets damage, [`DECISIONS`] says
-//! what becomes of it. The rule behind the table: an append-only file that loses its unsynced writes shows zeros or
-//! ends early; it never shows wrong bytes. So zeros and an early end are cut off, and wrong bytes are kept and named,
-//! because a batch that was acknowledged may be among them or behind them.
+//! without a look, what lies behind it is scanned batch by batch. What becomes of damage that the scan meets is
+//! decided by the table in `decisions.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use protocol::batch::Header;
 use protocol::id::{LeaderEpoch, Offset, Timestamp};
 
 use crate::checkpoint::{self, Loaded};
+use crate::decisions::{Decision, Evidence, decide};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::epochs::{EpochStart, Epochs};
-use crate::error::{Damage, FileDamage, StorageError};
+use crate::error::{FileDamage, StorageError};
 use crate::format::{Kind, Name, STATE_FILE, index_name, log_name};
 use crate::index::{Index, NO_TIME, Place};
 use crate::options::Options;
 use crate::producers::{Producers, Sent};
+use crate::report::{Note, Recovered};
 use crate::segment::{Active, Closed, SCAN_CHUNK_BYTES, Segment, Summary};
 use crate::state::State;
 use crate::walk::{Bound, Step, Stretch, Walker};
@@ -34,245 +33,6 @@ pub struct Opening {
     pub leader_epoch: LeaderEpoch,
     /// The broker's time.
     pub now: Timestamp,
-}
-
-/// What speaks for and against a damaged stretch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Evidence {
-    /// It was known to be synced: it lies in front of the recovery point, or another segment was begun behind it.
-    pub(crate) sealed: bool,
-    /// A sector of it was never written: it is all zeros.
-    pub(crate) unwritten: bool,
-    /// A sound batch lies behind it in its segment.
-    pub(crate) followed: bool,
-    /// A header with the right offset stands at its beginning, and all bytes that it announces are there.
-    pub(crate) whole: bool,
-}
-
-/// What becomes of a damaged stretch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// The file ends in front of it from now on.
-    Cut,
-    /// It stays where it is, with all behind it. Readers are told.
-    Keep,
-}
-
-/// A row of the table: `None` fits both.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    sealed: Option<bool>,
-    unwritten: Option<bool>,
-    followed: Option<bool>,
-    whole: Option<bool>,
-    decision: Decision,
-    why: &'static str,
-}
-
-/// What is done about damage that is found on opening. The first row that fits decides.
-pub(crate) const DECISIONS: [Row; 5] = [
-    Row {
-        sealed: Some(true),
-        unwritten: None,
-        followed: None,
-        whole: None,
-        decision: Decision::Keep,
-        why: "it was synced, so it was acknowledged: its offsets are never given to other records",
-    },
-    Row {
-        sealed: Some(false),
-        unwritten: Some(true),
-        followed: None,
-        whole: None,
-        decision: Decision::Cut,
-        why: "the write never reached the disk, so no sync covered it or anything behind it",
-    },
-    Row {
-        sealed: Some(false),
-        unwritten: Some(false),
-        followed: Some(true),
-        whole: None,
-        decision: Decision::Keep,
-        why: "bytes that were written have changed: what lies behind may be acknowledged, and so may this",
-    },
-    Row {
-        sealed: Some(false),
-        unwritten: Some(false),
-        followed: Some(false),
-        whole: Some(true),
-        decision: Decision::Keep,
-        why: "a whole last batch with changed bytes: it may have been acknowledged",
-    },
-    Row {
-        sealed: Some(false),
-        unwritten: Some(false),
-        followed: Some(false),
-        whole: Some(false),
-        decision: Decision::Cut,
-        why: "a torn end: the write was under way when the power went",
-    },
-];
-
-/// Looks a stretch up in the table.
-pub(crate) fn decide(evidence: Evidence) -> Decision {
-    let fits = |wanted: Option<bool>, found: bool| wanted.is_none_or(|wanted| wanted == found);
-    let row = DECISIONS.iter().find(|row| {
-        fits(row.sealed, evidence.sealed)
-            && fits(row.unwritten, evidence.unwritten)
-            && fits(row.followed, evidence.followed)
-            && fits(row.whole, evidence.whole)
-    });
-    // The rows cover everything (asserted in the tests); to keep is what loses nothing.
-    row.map_or(Decision::Keep, |row| row.decision)
-}
-
-/// The decision table as `docs/format.md` shows it.
-pub fn render_decisions() -> String {
-    let mut text = String::from(
-        "| known synced | a sector unwritten | sound batch behind | whole | decision | because |\n|---|---|---|---|---|---|\n",
-    );
-    let cell = |wanted: Option<bool>| wanted.map_or("any", |yes| if yes { "yes" } else { "no" });
-    for row in DECISIONS {
-        let cells = [row.sealed, row.unwritten, row.followed, row.whole].map(cell).join(" | ");
-        let decision = match row.decision {
-            Decision::Cut => "cut",
-            Decision::Keep => "keep and name",
-        };
-        text.push_str(&format!("| {cells} | {decision} | {} |\n", row.why));
-    }
-    text
-}
-
-/// One thing that opening a log came upon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// An unfinished write was cut off. Nothing acknowledged as synced was in it.
-    Cut {
-        /// The segment.
-        file: PathBuf,
-        /// Where it ends now, in bytes.
-        position: u64,
-        /// Bytes that were cut off.
-        bytes: u64,
-        /// What was wrong with them.
-        cause: Damage,
-    },
-    /// Stored bytes are damaged. They stay, and readers are told.
-    Damaged {
-        /// The segment.
-        file: PathBuf,
-        /// Where the damage begins, in bytes.
-        position: u64,
-        /// The offset that should lie there.
-        offset: Offset,
-        /// What is wrong.
-        cause: Damage,
-        /// The offset of the next sound batch in the segment.
-        resume_at: Option<Offset>,
-    },
-    /// A closed segment, or the synced part of the active one, is shorter than it was.
-    Shortened {
-        /// The segment.
-        file: PathBuf,
-        /// Bytes that it had.
-        expected: u64,
-        /// Bytes that it has.
-        found: u64,
-    },
-    /// A segment between others is gone.
-    SegmentMissing {
-        /// Its file.
-        file: PathBuf,
-    },
-    /// The checkpoint was missing or damaged: all segments were scanned, and a start inside a segment is forgotten.
-    CheckpointRebuilt {
-        /// The checkpoint.
-        file: PathBuf,
-        /// What was wrong; `None` when it was missing.
-        damage: Option<FileDamage>,
-    },
-    /// An index was missing or of no use and was made anew.
-    IndexRebuilt {
-        /// The index.
-        file: PathBuf,
-    },
-    /// An index could not be made anew now; readers of its segment are slower until [`crate::Log::repair`].
-    IndexMissing {
-        /// The index.
-        file: PathBuf,
-        /// Why not.
-        cause: StorageError,
-    },
-    /// A file that a crash or a removal had left over was removed.
-    Leftover {
-        /// The file.
-        file: PathBuf,
-    },
-    /// A file that is none of ours was left alone.
-    Stranger {
-        /// The file.
-        file: PathBuf,
-    },
-}
-
-impl Note {
-    /// True when records that may have been acknowledged cannot be read.
-    pub fn is_loss(&self) -> bool {
-        matches!(
-            self,
-            Self::Damaged { .. } | Self::Shortened { .. } | Self::SegmentMissing { .. }
-        )
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cut { file, position, bytes, cause } => write!(
-                f,
-                "{}: cut {bytes} bytes of an unfinished write at byte {position}: {cause}",
-                file.display()
-            ),
-            Self::Damaged { file, position, offset, cause, resume_at } => {
-                write!(f, "{}: damaged at byte {position}, offset {offset}: {cause}", file.display())?;
-                match resume_at {
-                    Some(resume_at) => write!(f, "; records from offset {resume_at} on are kept"),
-                    None => f.write_str("; nothing follows in this file"),
-                }
-            }
-            Self::Shortened { file, expected, found } => {
-                write!(f, "{}: has {found} bytes where {expected} were synced", file.display())
-            }
-            Self::SegmentMissing { file } => {
-                write!(f, "{}: the segment is gone; restore it from a backup", file.display())
-            }
-            Self::CheckpointRebuilt { file, damage: None } => {
-                write!(f, "{}: missing; made anew from the segments", file.display())
-            }
-            Self::CheckpointRebuilt { file, damage: Some(damage) } => {
-                write!(f, "{}: {damage}; made anew from the segments", file.display())
-            }
-            Self::IndexRebuilt { file } => write!(f, "{}: made anew", file.display()),
-            Self::IndexMissing { file, cause } => {
-                write!(f, "{}: not made anew yet: {cause}", file.display())
-            }
-            Self::Leftover { file } => write!(f, "{}: left over; removed", file.display()),
-            Self::Stranger { file } => write!(f, "{}: not a file of ours; left alone", file.display()),
-        }
-    }
-}
-
-/// What opening a log came upon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// The first offset.
-    pub start: Offset,
-    /// Where the next batch goes.
-    pub end: Offset,
-    /// Bytes that were scanned; 0 after a clean close.
-    pub scanned_bytes: u64,
-    /// In the order in which they were come upon. Empty after a clean close.
-    pub notes: Vec<Note>,
 }
 
 /// A log as it was found.
@@ -314,6 +74,9 @@ struct Plan {
 struct Scanned {
     summary: Summary,
     index: Index,
+    /// Damaged bytes stay at its end, or bytes are missing there: whatever were written behind them could be taken
+    /// for the rest of a torn batch.
+    is_end_damaged: bool,
 }
 
 struct Recovery<'a> {
@@ -622,23 +385,27 @@ impl Recovery<'_> {
         last_append: Timestamp,
     ) -> Result<Found, StorageError> {
         let mut active = None;
+        let mut end = start;
         for plan in plans {
             let segment = Arc::clone(&plan.segment);
             let is_last = plan.next_base.is_none();
             let access = if is_last { Access::Write } else { Access::Read };
             let file = self.disk.open(&segment.log_path(), access)?;
-            let Scanned { summary, index } = self.scan(&*file, plan)?;
+            let Scanned { summary, index, is_end_damaged } = self.scan(&*file, plan)?;
+            end = summary.end;
             if is_last {
                 // What is found here may be answered for: as the repeat of a batch, or to a reader.
                 file.sync_data()?;
-                active = Some(Active::awake(segment, file, index, summary, first_append));
-            } else {
-                if let Err(cause) = segment.save_index(self.disk, &index) {
-                    segment.set_index_damaged(true);
-                    self.note(Note::IndexMissing { file: segment.index_path(), cause });
-                }
-                closed.push(Closed { segment, summary });
             }
+            if is_last && !is_end_damaged {
+                active = Some(Active::awake(segment, file, index, summary, first_append));
+                continue;
+            }
+            if let Err(cause) = segment.save_index(self.disk, &index) {
+                segment.set_index_damaged(true);
+                self.note(Note::IndexMissing { file: segment.index_path(), cause });
+            }
+            closed.push(Closed { segment, summary });
         }
         if let Some(EpochStart { epoch, start }) = self.rising.take() {
             self.epochs.note(epoch, start);
@@ -646,7 +413,7 @@ impl Recovery<'_> {
         self.disk.sync_dir(self.folder)?;
         let active = match active {
             Some(active) => active,
-            None => return self.create(start),
+            None => self.create(end)?.active,
         };
         Ok(Found {
             start: start.min(active.end),
@@ -669,6 +436,7 @@ impl Recovery<'_> {
         // The offsets that were synced are never given away again, whatever is left of their records.
         let sealed_end = if sealed_bytes > 0 { self.replay_from } else { segment.base };
         let (mut end, mut bytes) = (from.offset, found_bytes);
+        let mut is_end_damaged = found_bytes < sealed_bytes;
         let mut walker = Walker::new(file, None, from, bound, SCAN_CHUNK_BYTES)?;
         loop {
             match walker.step()? {
@@ -695,6 +463,7 @@ impl Recovery<'_> {
                         break;
                     }
                     end = end.max(stretch.whole_until.map_or(end, |place| place.offset));
+                    is_end_damaged |= stretch.resume.is_none();
                     self.note(Note::Damaged {
                         file: segment.log_path(),
                         position: at,
@@ -714,7 +483,7 @@ impl Recovery<'_> {
             last_append: self.opening.now,
         };
         index.cover(bytes);
-        Ok(Scanned { summary, index })
+        Ok(Scanned { summary, index, is_end_damaged })
     }
 
     fn cut(
@@ -764,35 +533,5 @@ impl Recovery<'_> {
         if self.epochs.last().is_none_or(|last| last < epoch) {
             self.rising = Some(EpochStart { epoch, start });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_decides_every_case_and_never_cuts_what_was_synced() {
-        for bits in 0..16 {
-            let [sealed, unwritten, followed, whole] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
-            let evidence = Evidence { sealed, unwritten, followed, whole };
-            let fits = |wanted: Option<bool>, found: bool| wanted.is_none_or(|w| w == found);
-            let rows = DECISIONS.iter().filter(|row| {
-                fits(row.sealed, sealed)
-                    && fits(row.unwritten, unwritten)
-                    && fits(row.followed, followed)
-                    && fits(row.whole, whole)
-            });
-            assert_eq!(rows.count(), 1, "{evidence:?}");
-            assert!(!sealed || decide(evidence) == Decision::Keep);
-        }
-    }
-
-    #[test]
-    fn the_document_shows_the_table_of_the_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/format.md");
-        let document = std::fs::read_to_string(path).unwrap();
-        let table = render_decisions();
-        assert!(document.contains(&table), "docs/format.md must contain:\n\n{table}");
     }
 }

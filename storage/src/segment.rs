@@ -166,8 +166,7 @@ impl Active {
         let segment = Arc::new(Segment::new(folder, base));
         let file = disk.open(&segment.log_path(), Access::Create)?;
         let index = Index::new(base, options.index_interval_bytes);
-        let summary =
-            Summary { base, end: base, bytes: 0, time_max: NO_TIME, last_append: now };
+        let summary = Summary { base, end: base, bytes: 0, time_max: NO_TIME, last_append: now };
         Ok(Self::awake(segment, file, index, summary, now))
     }
 
@@ -242,8 +241,7 @@ impl Active {
         file: &dyn DiskFile,
         batches: impl Iterator<Item = &'a Batch> + Clone,
     ) -> Result<(), StorageError> {
-        let mut slices: Vec<_> =
-            batches.clone().map(|batch| IoSlice::new(batch.bytes())).collect();
+        let mut slices: Vec<_> = batches.clone().map(|batch| IoSlice::new(batch.bytes())).collect();
         file.write_at(&mut slices, self.bytes)?;
         let mut live = self.segment.live.write();
         for batch in batches {

@@ -12,8 +12,8 @@
 //! - **No room** ([`SimDisk::set_room`], [`Fault::Full`]): a write stops in the middle.
 //! - **Changed bits** ([`SimDisk::flip`]): in what was synced too.
 //!
-//! Unfair, and not done: a sync that says yes and lies; sectors that hold another file's bytes; bytes that change in
-//! the moment between a check and a use.
+//! Unfair: a sync that says yes and lies (only [`SimDisk::lie_about_syncs`] does it, to test the tests). Not done:
+//! sectors that hold another file's bytes; bytes that change in the moment between a check and a use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
@@ -56,6 +56,15 @@ pub enum Crash {
     Random,
 }
 
+/// Which syncs say yes and do nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Those of files.
+    Files,
+    /// Those of folders.
+    Folders,
+}
+
 /// One operation that changed something, or tried to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
@@ -73,7 +82,7 @@ pub struct Traced {
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<World>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct World {
     random: Random,
     files: Vec<Contents>,
@@ -92,6 +101,7 @@ struct World {
     room: Option<u64>,
     is_dead: bool,
     last_write: Option<(usize, usize)>,
+    lies: Option<Lie>,
     trace: Vec<Traced>,
 }
 
@@ -129,7 +139,7 @@ impl NameChange {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Contents {
     /// What programs see.
     seen: Vec<u8>,
@@ -140,7 +150,10 @@ struct Contents {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Write { position: usize, bytes: Vec<u8> },
+    Write {
+        position: usize,
+        bytes: Vec<u8>,
+    },
     Resize(usize),
     /// A write that a failed sync has lost: the file grew, the bytes are not there.
     Grow(usize),
@@ -230,6 +243,7 @@ impl SimDisk {
             room: None,
             is_dead: false,
             last_write: None,
+            lies: None,
             trace: Vec::new(),
         })))
     }
@@ -272,6 +286,12 @@ impl SimDisk {
         self.0.lock().room = bytes;
     }
 
+    /// Lets syncs say yes and do nothing, from here on. No log can keep its promise on such a disk: a test that does
+    /// not notice does not test.
+    pub fn lie_about_syncs(&self, lie: Lie) {
+        self.0.lock().lies = Some(lie);
+    }
+
     /// True from a [`Fault::PowerLoss`] to the next [`Self::crash`].
     pub fn is_dead(&self) -> bool {
         self.0.lock().is_dead
@@ -280,7 +300,8 @@ impl SimDisk {
     /// Bytes of the last write, were it torn: 0 without one under way.
     pub fn last_write_bytes(&self) -> u64 {
         let world = self.0.lock();
-        let last = world.last_write.and_then(|(file, change)| world.files[file].pending.get(change));
+        let last =
+            world.last_write.and_then(|(file, change)| world.files[file].pending.get(change));
         match last {
             Some(Change::Write { bytes, .. }) => bytes.len() as u64,
             Some(Change::Resize(_) | Change::Grow(_)) | None => 0,
@@ -351,22 +372,10 @@ impl SimDisk {
         world.names.get(path).map(|number| world.files[*number].seen.clone())
     }
 
-    /// A disk with the same files, all durable, and no faults.
-    pub fn copy(&self, seed: u64) -> Self {
-        let copy = Self::new(seed);
-        {
-            let world = self.0.lock();
-            let mut other = copy.0.lock();
-            other.folders.clone_from(&world.folders);
-            for (path, number) in &world.names {
-                let seen = world.files[*number].seen.clone();
-                let file = other.files.len();
-                other.files.push(Contents { durable: seen.clone(), seen, pending: Vec::new() });
-                other.names.insert(path.clone(), file);
-            }
-            other.durable_names = other.names.clone();
-        }
-        copy
+    /// Another disk in the same state, unsynced changes and all, which goes its own way from here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().clone())))
     }
 }
 
@@ -522,9 +531,9 @@ impl Disk for SimDisk {
         world.folders.retain(|path| !path.starts_with(folder));
         world.names.retain(|path, _| !path.starts_with(folder));
         world.durable_names.retain(|path, _| !path.starts_with(folder));
-        world.pending_names.retain(|change| {
-            change.folder().is_none_or(|changed| !changed.starts_with(folder))
-        });
+        world
+            .pending_names
+            .retain(|change| change.folder().is_none_or(|changed| !changed.starts_with(folder)));
         Ok(())
     }
 
@@ -532,6 +541,9 @@ impl Disk for SimDisk {
         let mut world = self.0.lock();
         if let Some(fault) = world.begin(Action::Sync, folder, (0, 0))? {
             return Err(refused(Action::Sync, folder, fault));
+        }
+        if world.lies == Some(Lie::Folders) {
+            return Ok(());
         }
         let changes = std::mem::take(&mut world.pending_names);
         for change in changes {
@@ -577,10 +589,7 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn world(
-        &self,
-        action: Action,
-    ) -> Result<parking_lot::MutexGuard<'_, World>, StorageError> {
+    fn world(&self, action: Action) -> Result<parking_lot::MutexGuard<'_, World>, StorageError> {
         let world = self.disk.0.lock();
         if world.life == self.life && !world.is_dead {
             return Ok(world);
@@ -634,8 +643,10 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> Result<(), StorageError> {
         let mut world = self.world(Action::Sync)?;
         let fault = world.begin(Action::Sync, &self.path, (0, 0))?;
+        let lies = world.lies == Some(Lie::Files);
         let file = &mut world.files[self.number];
         match fault {
+            None if lies => {}
             None => {
                 for change in file.pending.drain(..) {
                     change.apply(&mut file.durable);

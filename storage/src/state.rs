@@ -7,9 +7,7 @@ use bytes::BufMut;
 use protocol::id::{LeaderEpoch, Offset, Timestamp};
 
 use crate::epochs::{EpochStart, Epochs};
-use crate::format::{
-    Fields, STATE_EPOCH, STATE_HEAD, STATE_PRODUCER, STATE_SEGMENT, put_count,
-};
+use crate::format::{Fields, STATE_EPOCH, STATE_HEAD, STATE_PRODUCER, STATE_SEGMENT, put_count};
 use crate::producers::Producers;
 use crate::segment::Summary;
 

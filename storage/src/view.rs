@@ -134,13 +134,15 @@ impl View {
     pub fn read(&self, offset: Offset, bytes_max: usize) -> Result<Read, ReadError> {
         self.check_range(offset)?;
         if let Some(batches) = self.read_tail(offset, bytes_max) {
-            let last = batches.last().and_then(|last| last_header_end(last));
+            let last = batches.last().and_then(last_header_end);
             return Ok(Read { next: last.unwrap_or(offset), batches });
         }
         let part = self.part_of(offset);
-        let found = self.with_index(&part, |index| index.before_offset(offset), |from| {
-            self.read_part(&part, from, offset, bytes_max)
-        });
+        let found = self.with_index(
+            &part,
+            |index| index.before_offset(offset),
+            |from| self.read_part(&part, from, offset, bytes_max),
+        );
         // Retention may have removed the segment since the first look.
         self.check_range(offset)?;
         found
@@ -281,9 +283,11 @@ impl View {
             if too_old || part.segment.base >= self.end {
                 continue;
             }
-            let found = self.with_index(&part, |index| index.before_time(time), |from| {
-                self.find_time_in(&part, from, time)
-            })?;
+            let found = self.with_index(
+                &part,
+                |index| index.before_time(time),
+                |from| self.find_time_in(&part, from, time),
+            )?;
             if found.is_some() {
                 return Ok(found);
             }

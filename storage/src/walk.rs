@@ -255,11 +255,12 @@ impl<'a> Walker<'a> {
         {
             return Ok(None);
         }
-        let follows = if self.bound.end == Some(behind.offset) {
-            Follows::Yes
-        } else if behind.position == self.bound.bytes {
-            // The end of the file, where the end of its offsets is not known, or is another one.
-            Follows::Unknown
+        let follows = if behind.position == self.bound.bytes {
+            // Where the end of the offsets is not known, nothing speaks for the batch or against it.
+            match self.bound.end {
+                Some(end) if end == behind.offset => Follows::Yes,
+                Some(_) | None => Follows::Unknown,
+            }
         } else {
             match self.header_at(behind.position)? {
                 Some(next) if next.base_offset == behind.offset => Follows::Yes,
@@ -272,7 +273,11 @@ impl<'a> Walker<'a> {
 
     /// True when some part of `from..to` was never written: a sector of nothing but zeros, of which enough lies in
     /// the stretch that a written batch would have shown its magic byte.
-    pub(crate) fn has_unwritten_sector(&mut self, from: u64, to: u64) -> Result<bool, StorageError> {
+    pub(crate) fn has_unwritten_sector(
+        &mut self,
+        from: u64,
+        to: u64,
+    ) -> Result<bool, StorageError> {
         const TELLING_BYTES: u64 = 17;
         let mut at = from;
         while at < to {

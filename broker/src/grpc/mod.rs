@@ -2,5 +2,6 @@
 
 mod admin;
 mod friendly;
+mod inflow;
 mod records;
 pub(crate) mod server;

@@ -11,6 +11,7 @@ use tonic::transport::Server;
 use crate::config::Config;
 use crate::connection::{Accepting, Connection};
 use crate::grpc::admin::AdminService;
+use crate::grpc::inflow::Inflow;
 use crate::grpc::records::LogService;
 use crate::service::Service;
 
@@ -68,6 +69,7 @@ pub(crate) async fn serve(
         Some((Ok::<Connection, std::io::Error>(connection), accepting))
     });
     let leaving = service.drain().clone();
+    let inflow = Inflow::new(config.write_bytes_in_flight_max);
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -75,6 +77,7 @@ pub(crate) async fn serve(
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_WAIT))
+        .layer(tower_layer::layer_fn(move |inner| inflow.wrap(inner)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, async move { leaving.leaving().await })
         .await?;

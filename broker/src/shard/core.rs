@@ -57,6 +57,8 @@ struct Owned {
     view: watch::Sender<View>,
     /// True while the partition stands in `Core::touched`.
     is_touched: bool,
+    /// True once its log takes no more writes, and that was told.
+    is_failed: bool,
     /// When its oldest unsynced bytes were written, on the monotonic clock. `None`: all is synced.
     unsynced_since_ms: Option<u64>,
 }
@@ -202,6 +204,7 @@ impl Core {
             pending: Pending::default(),
             view,
             is_touched: false,
+            is_failed: false,
             unsynced_since_ms: None,
         };
         self.partitions.insert(slot, owned);
@@ -256,15 +259,17 @@ impl Core {
 impl Owned {
     fn settle(&mut self, clock: &Clock, metrics: &Metrics) {
         if let Err(error) = self.log.write(clock.wall()) {
-            if error.is_full() {
-                metrics.disk_full.inc();
-                let refused = self
-                    .pending
-                    .refuse_from(self.log.written_end(), &error::storage(&self.place, &error));
-                metrics.batches_refused.inc_by(refused);
-            } else {
+            if self.log.is_failed() {
                 return self.fail(&error, metrics);
             }
+            // What did not fit was cut off again: nothing happened, and the log goes on.
+            if error.is_full() {
+                metrics.disk_full.inc();
+            }
+            let refusal = error::not_written(&self.place, &error);
+            metrics
+                .batches_refused
+                .inc_by(self.pending.refuse_from(self.log.written_end(), &refusal));
         }
         if self.log.written_end() > self.log.synced_end() {
             self.unsynced_since_ms.get_or_insert(clock.monotonic_ms());
@@ -304,6 +309,10 @@ impl Owned {
         }
         self.unsynced_since_ms = None;
         self.publish(self.log.synced_end(), metrics);
+        // The records are safe, but what comes after a sync may have failed.
+        if let Some(error) = self.log.failure().filter(|_| !self.is_failed).cloned() {
+            self.fail(&error, metrics);
+        }
     }
 
     /// Lets readers see `..durable_end`, then answers those who waited for it.
@@ -322,6 +331,7 @@ impl Owned {
     /// The log takes no more writes. Whoever waits is told that the outcome is unknown.
     fn fail(&mut self, error: &StorageError, metrics: &Metrics) {
         tracing::error!(partition = %self.place, "the partition takes no more writes: {error}");
+        self.is_failed = true;
         metrics.partitions_failed.inc();
         self.unsynced_since_ms = None;
         let refused = self.pending.refuse_all(&error::storage(&self.place, error));

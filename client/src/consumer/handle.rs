@@ -200,6 +200,12 @@ impl Consumer {
         Ok(places.into_iter().zip(found).map(end).collect())
     }
 
+    /// Bytes read ahead.
+    #[cfg(test)]
+    pub(super) fn shelf_bytes(&self) -> usize {
+        self.shelf.state.lock().positions.shelf_bytes()
+    }
+
     async fn seek_all(&mut self, places: Vec<Place>, at: Position) -> Result<()> {
         let offsets = match at {
             Position::Offset(offset) => vec![offset; places.len()],
@@ -226,8 +232,10 @@ impl Consumer {
     async fn find(&self, places: &[Place], at: Position) -> Result<Vec<Offset>> {
         let entries: Vec<_> = places
             .iter()
-            .map(|Place { topic, partition }| {
-                PositionEntry { topic: topic.clone(), partition: *partition, at }
+            .map(|Place { topic, partition }| PositionEntry {
+                topic: topic.clone(),
+                partition: *partition,
+                at,
             })
             .collect();
         let find = async || {
@@ -329,7 +337,6 @@ fn open_batch(
         Err(error) => Some(error),
         Ok(records) => {
             let mut fault = None;
-            open.records.reserve(records.size_hint().1.unwrap_or(0));
             for view in records {
                 match view {
                     Ok(view) if view.offset < position => {}

@@ -403,9 +403,8 @@ mod tests {
         for partition in 0..3 {
             positions.seek(&place(partition), Offset::ZERO);
         }
-        let firsts: Vec<_> = (0..4)
-            .map(|_| positions.plan().unwrap().request.entries[0].partition.get())
-            .collect();
+        let firsts: Vec<_> =
+            (0..4).map(|_| positions.plan().unwrap().request.entries[0].partition.get()).collect();
         assert_eq!(firsts, [0, 1, 2, 0]);
     }
 

@@ -136,9 +136,9 @@ impl Sender {
         {
             let mut state = self.shared.state.lock();
             let windows = &mut self.windows;
-            while let Some((lane, gathered)) = state.accumulator.take(now, |lane| {
-                windows.get(lane).is_none_or(Window::has_room)
-            }) {
+            while let Some((lane, gathered)) =
+                state.accumulator.take(now, |lane| windows.get(lane).is_none_or(Window::has_room))
+            {
                 while windows.len() <= lane {
                     let place = state.accumulator.place(windows.len()).clone();
                     windows.push(Window::new(place, &self.shared.config));
@@ -148,8 +148,7 @@ impl Sender {
                 touched.insert(lane);
             }
             self.gather_at = state.accumulator.alarm();
-            self.finished =
-                state.closed && state.accumulator.next_serial() == self.settled_below;
+            self.finished = state.closed && state.accumulator.next_serial() == self.settled_below;
         }
         for lane in touched {
             self.touch(lane, now);
@@ -197,8 +196,7 @@ impl Sender {
         }
         self.next_request += 1;
         let transport = Arc::clone(&self.transport);
-        self.handing_over =
-            Some(Box::pin(async move { (sent, transport.produce(request).await) }));
+        self.handing_over = Some(Box::pin(async move { (sent, transport.produce(request).await) }));
     }
 
     fn next_sendable(&self) -> Option<LaneId> {
@@ -222,15 +220,22 @@ impl Sender {
                     reply.entries.len(),
                     sent.batches.len()
                 );
-                return self.on_request_failed(&sent, &Error::new(Outcome::Internal, message), true);
+                return self.on_request_failed(
+                    &sent,
+                    &Error::new(Outcome::Internal, message),
+                    true,
+                );
             }
             Err(error) => return self.on_request_failed(&sent, &error, true),
         };
         self.backoff.succeed();
         self.pause_until = None;
         for ((lane, serial), result) in sent.batches.into_iter().zip(entries) {
-            let answer = result
-                .map_err(|refusal| Failure { error: refusal.into(), sent: true, retry_at: None });
+            let answer = result.map_err(|refusal| Failure {
+                error: refusal.into(),
+                sent: true,
+                retry_at: None,
+            });
             self.windows[lane].answer(serial, sent.request, answer, now);
             self.touch(lane, now);
         }
@@ -275,9 +280,8 @@ impl Sender {
         let settled_any = self.settle(lane);
         let window = &self.windows[lane];
         if settled_any && window.has_room() {
+            // What it has gathered meanwhile is taken in the next round, before anybody sleeps.
             self.shared.state.lock().accumulator.unpark(lane);
-            // The lane may have gathered meanwhile: look again before sleeping.
-            self.shared.wake.notify_one();
         }
         note(&mut self.sendable, lane, window.has_sendable(now));
         note(&mut self.nameless, lane, window.lacks_identity());

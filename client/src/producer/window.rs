@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use super::accumulator::{Gathered, Place, Serial};
 use super::ticket::Delivery;
 use crate::config::ProducerConfig;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::retry::{Rng, pause_after};
 
 /// The number of a request of this producer.
@@ -313,9 +313,8 @@ impl Window {
     /// A retry whose time has come is not told again: [`Self::has_sendable`] says so.
     pub(super) fn alarm(&self, now: Instant) -> Option<Instant> {
         let expires = self.flights.iter().find(|flight| !flight.is_done()).map(|it| it.expires);
-        let retry = self.retry_at.filter(|at| {
-            *at > now && !self.flights.iter().any(Flight::is_waiting)
-        });
+        let retry =
+            self.retry_at.filter(|at| *at > now && !self.flights.iter().any(Flight::is_waiting));
         expires.into_iter().chain(retry).min()
     }
 
@@ -368,7 +367,7 @@ impl Window {
         if error.outcome() == Outcome::OutOfOrderSequence && self.config.idempotent {
             let uncertain = flight.uncertain;
             let spent = matches!(self.identity, Identity::Spent(_));
-            if behind_another || (spent && !uncertain) {
+            if behind_another || spent {
                 // Refused only because one before it was: certainly not written by this attempt.
                 flight.state = State::Queued;
                 self.retry_at.get_or_insert(now);

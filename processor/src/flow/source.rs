@@ -184,7 +184,8 @@ pub async fn find_positions(
 ) -> client::error::Result<Vec<Offset>> {
     let entry = |partition| PositionEntry { topic: topic.clone(), partition, at };
     let found = transport.find_positions(Partition::all(partitions).map(entry).collect()).await?;
-    let offsets: Vec<_> = found.into_iter().map(|found| Ok(found?.offset)).collect::<Result<_, _>>()?;
+    let offsets = found.into_iter().map(|found| found.map(|found| found.offset));
+    let offsets = offsets.collect::<client::error::Result<Vec<_>>>()?;
     if offsets.len() == partitions as usize { Ok(offsets) } else { Err(unanswered()) }
 }
 

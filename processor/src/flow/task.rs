@@ -222,6 +222,7 @@ impl Runner {
                 break End::Stopped;
             }
             life.start_work(command, &self.spec, &self.services, self.checkpoint.serial);
+            let wake_at = life.wake_at();
             let step = tokio::select! {
                 biased;
                 // The sender lives as long as the query; without it there is nobody to work for.
@@ -237,7 +238,7 @@ impl Runner {
                 fetched = done(&mut life.fetching), if life.outbox.has_room() => {
                     life.fetched(fetched, &self.spec, &self.services, &self.status).await
                 }
-                () = sleep_until(life.wake_at()) => Ok(()),
+                () = sleep_until(wake_at) => Ok(()),
             };
             life.publish(&self.status);
             if let Err(end) = step {

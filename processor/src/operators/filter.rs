@@ -1,7 +1,7 @@
 //! Keeps the rows for which a condition is true. Null is not true.
 
 use sql::Rows;
-use sql::compile::Compiled;
+use sql::evaluate::Compiled;
 
 use super::operator::{Operator, OperatorError, Output};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
-use sql::compile::Compiled;
+use sql::evaluate::Compiled;
 use sql::schema::Schema;
 use sql::Rows;
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use protocol::id::TopicName;
-use sql::compile::Compiled;
+use sql::evaluate::Compiled;
 use sql::schema::Schema;
 
 use crate::format::rows::Layout;

@@ -16,8 +16,6 @@ pub mod position;
 pub mod produce;
 pub mod record;
 pub mod refusal;
-
-/// What `protocol/proto/*.proto` generates.
 #[expect(missing_docs, reason = "generated: the documentation stands in the .proto files")]
 #[allow(
     clippy::allow_attributes,
@@ -26,9 +24,7 @@ pub mod refusal;
     unreachable_pub,
     reason = "generated code"
 )]
-pub mod v1 {
-    tonic::include_proto!("thalweg.v1");
-}
+pub mod v1;
 
 /// The compiled descriptors of all services, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

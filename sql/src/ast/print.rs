@@ -1,21 +1,23 @@
 //! Statements as text: SQL that parses to the same tree again.
 //!
-//! Inner operators are always put in parentheses, so no rule of precedence is needed here.
+//! Parentheses stand only where they must, so a text that is stored is never nested deeper than the one it came from.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Assert, ColumnDefinition, ColumnRole, ConnectorKind, CreateAs, CreateSource, Emit, Expr,
-    ExprKind, InsertValues, Join, JoinKind, Literal, Name, Print, Properties, Query, QueryTarget,
-    SelectItem, Shown, Source, SourceKind, SpanUnit, Statement, TimeSpan, TypeName, Window,
-    WindowShape, Within,
+    Assert, BinaryOperator, ColumnDefinition, ColumnRole, ConnectorKind, CreateAs, CreateSource,
+    Emit, Expr, ExprKind, InsertValues, Join, JoinKind, Literal, Name, Print, Properties, Query,
+    QueryTarget, SelectItem, Shown, Source, SourceKind, SpanUnit, Statement, TimeSpan, TypeName,
+    Window, WindowShape, Within,
 };
 use crate::tokens::{quoted, text_literal};
 
 impl Display for Statement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Show { what, extended } => write!(f, "SHOW {what}{}", flag(*extended, " EXTENDED")),
+            Self::Show { what, extended } => {
+                write!(f, "SHOW {what}{}", flag(*extended, " EXTENDED"))
+            }
             Self::Describe { name, extended } => {
                 write!(f, "DESCRIBE {name}{}", flag(*extended, " EXTENDED"))
             }
@@ -30,7 +32,8 @@ impl Display for Statement {
             Self::InsertValues(insert) => write!(f, "INSERT INTO {insert}"),
             Self::Query(query) => write!(f, "{query}"),
             Self::Drop { kind, name, if_exists, delete_topic } => {
-                let (exists, topic) = (if_exists_text(*if_exists), flag(*delete_topic, " DELETE TOPIC"));
+                let (exists, topic) =
+                    (if_exists_text(*if_exists), flag(*delete_topic, " DELETE TOPIC"));
                 write!(f, "DROP {kind} {exists}{name}{topic}")
             }
             Self::CreateType { name, if_not_exists, type_name } => {
@@ -60,7 +63,11 @@ impl Display for Statement {
             Self::RunScript(path) => write!(f, "RUN SCRIPT {}", text_literal(path)),
             Self::Assert(assert) => write!(f, "ASSERT {assert}"),
             Self::CreateConnector { kind, name, if_not_exists, with } => {
-                write!(f, "CREATE {kind} CONNECTOR {}{name}{with}", if_not_exists_text(*if_not_exists))
+                write!(
+                    f,
+                    "CREATE {kind} CONNECTOR {}{name}{with}",
+                    if_not_exists_text(*if_not_exists)
+                )
             }
             Self::DropConnector { name, if_exists } => {
                 write!(f, "DROP CONNECTOR {}{name}", if_exists_text(*if_exists))
@@ -185,7 +192,8 @@ impl Display for ColumnDefinition {
 impl Display for CreateAs {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { kind, name, or_replace, if_not_exists, with, query } = self;
-        let (replace, exists) = (flag(*or_replace, " OR REPLACE"), if_not_exists_text(*if_not_exists));
+        let (replace, exists) =
+            (flag(*or_replace, " OR REPLACE"), if_not_exists_text(*if_not_exists));
         write!(f, "CREATE{replace} {kind} {exists}{name}{with} AS {query}")
     }
 }
@@ -269,7 +277,8 @@ impl Display for Query {
         if let Some(filter) = &self.filter {
             write!(f, " WHERE {filter}")?;
         }
-        for (clause, exprs) in [("GROUP BY", &self.group_by), ("PARTITION BY", &self.partition_by)] {
+        for (clause, exprs) in [("GROUP BY", &self.group_by), ("PARTITION BY", &self.partition_by)]
+        {
             if !exprs.is_empty() {
                 write!(f, " {clause} ")?;
                 write_all(f, exprs)?;
@@ -300,7 +309,7 @@ impl Display for SelectItem {
             Self::Expression { expr, alias: None } => write!(f, "{expr}"),
             Self::All { source: Some(source), .. } => write!(f, "{source}.*"),
             Self::All { source: None, .. } => f.write_str("*"),
-            Self::Fields(expr) => write!(f, "{}->*", Operand(expr)),
+            Self::Fields(expr) => write!(f, "{}->*", Operand(expr, rank::CLOSED)),
         }
     }
 }
@@ -383,31 +392,52 @@ impl Display for TypeName {
     }
 }
 
-/// An expression inside another: in parentheses unless nothing could bind to a part of it.
-struct Operand<'a>(&'a Expr);
+/// How tightly expressions bind, as [`crate::parse`] says.
+mod rank {
+    pub(super) const LAMBDA: u8 = 0;
+    pub(super) const OR: u8 = 1;
+    pub(super) const AND: u8 = 2;
+    pub(super) const NOT: u8 = 3;
+    pub(super) const COMPARE: u8 = 4;
+    pub(super) const ADD: u8 = 5;
+    pub(super) const MULTIPLY: u8 = 6;
+    pub(super) const SIGN: u8 = 7;
+    pub(super) const CLOSED: u8 = 8;
+}
+
+fn operator_rank(operator: BinaryOperator) -> u8 {
+    match operator {
+        BinaryOperator::Or => rank::OR,
+        BinaryOperator::And => rank::AND,
+        BinaryOperator::Add | BinaryOperator::Subtract => rank::ADD,
+        BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo => {
+            rank::MULTIPLY
+        }
+        _ => rank::COMPARE,
+    }
+}
+
+fn rank_of(expr: &Expr) -> u8 {
+    match &expr.kind {
+        ExprKind::Lambda { .. } => rank::LAMBDA,
+        ExprKind::Binary { operator, .. } => operator_rank(*operator),
+        ExprKind::Not(_) => rank::NOT,
+        ExprKind::IsNull { .. }
+        | ExprKind::Like { .. }
+        | ExprKind::In { .. }
+        | ExprKind::Between { .. } => rank::COMPARE,
+        ExprKind::Negate(_) => rank::SIGN,
+        _ => rank::CLOSED,
+    }
+}
+
+/// An expression inside another, where it must bind at least as tightly as a rank: else it stands in parentheses.
+struct Operand<'a>(&'a Expr, u8);
 
 impl Display for Operand<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let signed = match &self.0.kind {
-            ExprKind::Literal(Literal::Integer(value)) => *value < 0,
-            ExprKind::Literal(Literal::Double(value)) => value.is_sign_negative(),
-            ExprKind::Literal(Literal::Decimal(value)) => value.unscaled < 0,
-            _ => false,
-        };
-        let closed = matches!(
-            self.0.kind,
-            ExprKind::Literal(_)
-                | ExprKind::Column { .. }
-                | ExprKind::Call { .. }
-                | ExprKind::Cast { .. }
-                | ExprKind::Case { .. }
-                | ExprKind::Field { .. }
-                | ExprKind::Index { .. }
-                | ExprKind::Array(_)
-                | ExprKind::Map(_)
-                | ExprKind::Struct(_)
-        );
-        if closed && !signed { write!(f, "{}", self.0) } else { write!(f, "({})", self.0) }
+        let Self(expr, rank) = *self;
+        if rank_of(expr) >= rank { write!(f, "{expr}") } else { write!(f, "({expr})") }
     }
 }
 
@@ -417,32 +447,34 @@ impl Display for Expr {
             ExprKind::Literal(literal) => write!(f, "{literal}"),
             ExprKind::Column { source: Some(source), name } => write!(f, "{source}.{name}"),
             ExprKind::Column { source: None, name } => write!(f, "{name}"),
-            ExprKind::Not(expr) => write!(f, "NOT {}", Operand(expr)),
-            // Parentheses around a number keep the sign apart from it.
-            ExprKind::Negate(expr) if matches!(expr.kind, ExprKind::Literal(_)) => {
-                write!(f, "-({expr})")
-            }
-            ExprKind::Negate(expr) => write!(f, "-{}", Operand(expr)),
+            ExprKind::Not(expr) => write!(f, "NOT {}", Operand(expr, rank::NOT)),
+            ExprKind::Negate(expr) => write_negation(f, expr),
             ExprKind::Binary { operator, left, right } => {
-                write!(f, "{} {} {}", Operand(left), operator.sign(), Operand(right))
+                let rank = operator_rank(*operator);
+                let (left, right) = (Operand(left, rank), Operand(right, rank + 1));
+                write!(f, "{left} {} {right}", operator.sign())
             }
             ExprKind::IsNull { expr, negated } => {
-                write!(f, "{} IS {}NULL", Operand(expr), flag(*negated, "NOT "))
+                let not = flag(*negated, "NOT ");
+                write!(f, "{} IS {not}NULL", Operand(expr, rank::COMPARE))
             }
             ExprKind::Like { expr, pattern, escape, negated } => {
                 let not = flag(*negated, "NOT ");
-                write!(f, "{} {not}LIKE {}", Operand(expr), Operand(pattern))?;
+                let (expr, pattern) = (Operand(expr, rank::COMPARE), Operand(pattern, rank::ADD));
+                write!(f, "{expr} {not}LIKE {pattern}")?;
                 let write_escape = |c: char| write!(f, " ESCAPE {}", text_literal(&c.to_string()));
                 escape.map_or(Ok(()), write_escape)
             }
             ExprKind::In { expr, list, negated } => {
-                write!(f, "{} {}IN (", Operand(expr), flag(*negated, "NOT "))?;
+                let not = flag(*negated, "NOT ");
+                write!(f, "{} {not}IN (", Operand(expr, rank::COMPARE))?;
                 write_all(f, list)?;
                 f.write_str(")")
             }
             ExprKind::Between { expr, low, high, negated } => {
                 let not = flag(*negated, "NOT ");
-                write!(f, "{} {not}BETWEEN {} AND {}", Operand(expr), Operand(low), Operand(high))
+                let (low, high) = (Operand(low, rank::ADD), Operand(high, rank::ADD));
+                write!(f, "{} {not}BETWEEN {low} AND {high}", Operand(expr, rank::COMPARE))
             }
             ExprKind::Case { operand, branches, otherwise } => {
                 write_case(f, operand.as_deref(), branches, otherwise.as_deref())
@@ -454,8 +486,10 @@ impl Display for Expr {
                 write_all(f, arguments)?;
                 f.write_str(")")
             }
-            ExprKind::Field { expr, name } => write!(f, "{}->{name}", Operand(expr)),
-            ExprKind::Index { expr, index } => write!(f, "{}[{index}]", Operand(expr)),
+            ExprKind::Field { expr, name } => write!(f, "{}->{name}", Operand(expr, rank::CLOSED)),
+            ExprKind::Index { expr, index } => {
+                write!(f, "{}[{index}]", Operand(expr, rank::CLOSED))
+            }
             ExprKind::Array(items) => {
                 f.write_str("ARRAY[")?;
                 write_all(f, items)?;
@@ -463,9 +497,7 @@ impl Display for Expr {
             }
             ExprKind::Map(entries) => {
                 f.write_str("MAP(")?;
-                write_list(f, entries, |f, (key, value)| {
-                    write!(f, "{} := {value}", Operand(key))
-                })?;
+                write_list(f, entries, |f, (key, value)| write!(f, "{key} := {value}"))?;
                 f.write_str(")")
             }
             ExprKind::Struct(fields) => {
@@ -475,6 +507,15 @@ impl Display for Expr {
             }
             ExprKind::Lambda { parameters, body } => write_lambda(f, parameters, body),
         }
+    }
+}
+
+/// A minus before a number would be part of it, and two in a row would begin a comment.
+fn write_negation(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
+    match &expr.kind {
+        ExprKind::Literal(_) => write!(f, "-({expr})"),
+        ExprKind::Negate(_) => write!(f, "- {expr}"),
+        _ => write!(f, "-{}", Operand(expr, rank::SIGN)),
     }
 }
 
@@ -492,13 +533,13 @@ fn write_case(
 ) -> fmt::Result {
     f.write_str("CASE")?;
     if let Some(operand) = operand {
-        write!(f, " {}", Operand(operand))?;
+        write!(f, " {operand}")?;
     }
     for (when, then) in branches {
-        write!(f, " WHEN {} THEN {}", Operand(when), Operand(then))?;
+        write!(f, " WHEN {when} THEN {then}")?;
     }
     if let Some(otherwise) = otherwise {
-        write!(f, " ELSE {}", Operand(otherwise))?;
+        write!(f, " ELSE {otherwise}")?;
     }
     f.write_str(" END")
 }
@@ -510,7 +551,6 @@ impl Display for Literal {
             Self::Boolean(true) => f.write_str("TRUE"),
             Self::Boolean(false) => f.write_str("FALSE"),
             Self::Integer(value) => write!(f, "{value}"),
-            // The point keeps a whole number beyond BIGINT apart from an integer in nothing but its size.
             Self::Decimal(value) => write!(f, "{value}"),
             Self::Double(value) => write!(f, "{value:E}"),
             Self::String(text) => f.write_str(&text_literal(text)),

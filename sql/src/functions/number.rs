@@ -1,6 +1,8 @@
 //! Functions on numbers, and those that choose among values of any type.
 
-use super::function::{Body, Function, Group, RowResult, Signature, Type, call, float, text, whole};
+use super::function::{
+    Body, Function, Group, RowResult, Signature, Type, call, float, text, whole,
+};
 use crate::error::RowCause;
 use crate::value::{Decimal, SqlType, Value};
 
@@ -33,12 +35,72 @@ macro_rules! float_function {
 
 /// All of them.
 pub(super) const FUNCTIONS: &[Function] = &[
-    row("ABS", "The number without its sign.", &[call(&[I], I, Body::Row(abs)), call(&[B], B, Body::Row(abs)), call(&[E], E, Body::Row(abs)), call(&[D], D, Body::Row(abs))], &[("ABS(-5)", "5"), ("ABS(-1.50)", "1.50")]),
-    row("CEIL", "The least whole number that is not below.", &[call(&[I], I, Body::Row(same)), call(&[B], B, Body::Row(same)), call(&[E], E, Body::Row(|row| stepped(row, Rounding::Up))), call(&[D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).ceil()))))], &[("CEIL(1.2E0)", "2.0"), ("CEIL(-1.20)", "-1.00")]),
-    row("FLOOR", "The greatest whole number that is not above.", &[call(&[I], I, Body::Row(same)), call(&[B], B, Body::Row(same)), call(&[E], E, Body::Row(|row| stepped(row, Rounding::Down))), call(&[D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).floor()))))], &[("FLOOR(1.8E0)", "1.0"), ("FLOOR(-1.20)", "-2.00")]),
-    row("ROUND", "The nearest whole number, or number with so many digits after the point; halves go up.", &[call(&[I], I, Body::Row(same)), call(&[B], B, Body::Row(same)), call(&[E], E, Body::Row(|row| stepped(row, Rounding::Nearest))), call(&[E, I], E, Body::Row(|row| stepped(row, Rounding::Nearest))), call(&[D], B, Body::Row(round)), call(&[D, I], D, Body::Row(round_to))], &[("ROUND(2.5E0)", "3"), ("ROUND(-2.5E0)", "-2"), ("ROUND(3.14159E0, 2)", "3.14"), ("ROUND(12.345, 2)", "12.350")]),
-    row("TRUNC", "The number without its digits after the point.", &[call(&[D], B, Body::Row(trunc)), call(&[E], E, Body::Row(|row| stepped(row, Rounding::TowardZero)))], &[("TRUNC(-1.8E0)", "-1"), ("TRUNC(1.85)", "1.00")]),
-    row("SIGN", "-1, 0 or 1.", &[call(&[D], I, Body::Row(sign))], &[("SIGN(-7)", "-1"), ("SIGN(0)", "0")]),
+    row(
+        "ABS",
+        "The number without its sign.",
+        &[
+            call(&[I], I, Body::Row(abs)),
+            call(&[B], B, Body::Row(abs)),
+            call(&[E], E, Body::Row(abs)),
+            call(&[D], D, Body::Row(abs)),
+        ],
+        &[("ABS(-5)", "5"), ("ABS(-1.50)", "1.50")],
+    ),
+    row(
+        "CEIL",
+        "The least whole number that is not below.",
+        &[
+            call(&[I], I, Body::Row(same)),
+            call(&[B], B, Body::Row(same)),
+            call(&[E], E, Body::Row(|row| stepped(row, Rounding::Up))),
+            call(&[D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).ceil())))),
+        ],
+        &[("CEIL(1.2E0)", "2.0"), ("CEIL(-1.20)", "-1.00")],
+    ),
+    row(
+        "FLOOR",
+        "The greatest whole number that is not above.",
+        &[
+            call(&[I], I, Body::Row(same)),
+            call(&[B], B, Body::Row(same)),
+            call(&[E], E, Body::Row(|row| stepped(row, Rounding::Down))),
+            call(&[D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).floor())))),
+        ],
+        &[("FLOOR(1.8E0)", "1.0"), ("FLOOR(-1.20)", "-2.00")],
+    ),
+    row(
+        "ROUND",
+        "The nearest whole number, or number with so many digits after the point; halves go up.",
+        &[
+            call(&[I], I, Body::Row(same)),
+            call(&[B], B, Body::Row(same)),
+            call(&[E], E, Body::Row(|row| stepped(row, Rounding::Nearest))),
+            call(&[E, I], E, Body::Row(|row| stepped(row, Rounding::Nearest))),
+            call(&[D], B, Body::Row(round)),
+            call(&[D, I], D, Body::Row(round_to)),
+        ],
+        &[
+            ("ROUND(2.5E0)", "3"),
+            ("ROUND(-2.5E0)", "-2"),
+            ("ROUND(3.14159E0, 2)", "3.14"),
+            ("ROUND(12.345, 2)", "12.350"),
+        ],
+    ),
+    row(
+        "TRUNC",
+        "The number without its digits after the point.",
+        &[
+            call(&[D], B, Body::Row(trunc)),
+            call(&[E], E, Body::Row(|row| stepped(row, Rounding::TowardZero))),
+        ],
+        &[("TRUNC(-1.8E0)", "-1"), ("TRUNC(1.85)", "1.00")],
+    ),
+    row(
+        "SIGN",
+        "-1, 0 or 1.",
+        &[call(&[D], I, Body::Row(sign))],
+        &[("SIGN(-7)", "-1"), ("SIGN(0)", "0")],
+    ),
     float_function!("SQRT", "The square root.", f64::sqrt, "SQRT(2.25)", "1.5"),
     float_function!("CBRT", "The cube root.", f64::cbrt, "CBRT(27)", "3.0"),
     float_function!("EXP", "e to the power of the number.", f64::exp, "EXP(0)", "1.0"),
@@ -54,17 +116,124 @@ pub(super) const FUNCTIONS: &[Function] = &[
     float_function!("TANH", "The hyperbolic tangent.", f64::tanh, "TANH(0)", "0.0"),
     float_function!("DEGREES", "Radians as degrees.", f64::to_degrees, "DEGREES(0)", "0.0"),
     float_function!("RADIANS", "Degrees as radians.", f64::to_radians, "RADIANS(0)", "0.0"),
-    row("ATAN2", "The angle of a point, y first.", &[call(&[D, D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).atan2(float(row, 1))))))], &[("ATAN2(0, 1)", "0.0")]),
-    row("PI", "The circle's number.", &[call(&[], D, Body::Row(|_| Ok(Value::Double(std::f64::consts::PI))))], &[("PI()", "3.141592653589793")]),
-    row("LOG", "The natural logarithm, or that to the base given first.", &[call(&[D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).ln())))), call(&[D, D], D, Body::Row(|row| Ok(Value::Double(float(row, 1).ln() / float(row, 0).ln()))))], &[("LOG(1)", "0.0"), ("ROUND(LOG(2, 8), 3)", "3.0")]),
-    row("POWER", "The first number to the power of the second.", &[call(&[D, D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).powf(float(row, 1))))))], &[("POWER(2, 10)", "1024.0")]),
-    Function { sees_nulls: true, ..row("GREATEST", "The greatest of the values that are not null.", &[Signature { takes: &[T], variadic: true, gives: T, body: Body::Row(|row| Ok(row.iter().max().cloned().unwrap_or(Value::Null))) }], &[("GREATEST(3, NULL, 7)", "7"), ("GREATEST('a', 'b')", "b")]) },
-    Function { sees_nulls: true, ..row("LEAST", "The least of the values that are not null.", &[Signature { takes: &[T], variadic: true, gives: T, body: Body::Row(|row| Ok(row.iter().filter(|value| !value.is_null()).min().cloned().unwrap_or(Value::Null))) }], &[("LEAST(3, NULL, 7)", "3")]) },
-    row("GEO_DISTANCE", "Kilometres (or MILES) between two points given as latitude and longitude in degrees.", &[call(&[D, D, D, D], D, Body::Row(geo_distance)), call(&[D, D, D, D, Type::String], D, Body::Row(geo_distance))], &[("ROUND(GEO_DISTANCE(37.4133, -122.1162, 53.8008, -1.5491), 0)", "8482.0"), ("ROUND(GEO_DISTANCE(37.4133, -122.1162, 53.8008, -1.5491, 'MILES'), 0)", "5271.0")]),
-    Function { sees_nulls: true, ..row("COALESCE", "The first value that is not null.", &[Signature { takes: &[T], variadic: true, gives: T, body: Body::Row(first) }], &[("COALESCE(NULL, 1, 2)", "1"), ("COALESCE(NULL, NULL)", "null")]) },
-    Function { sees_nulls: true, ..row("IFNULL", "The first value, or the second where that is null.", &[call(&[T, T], T, Body::Row(first))], &[("IFNULL(NULL, 'x')", "x")]) },
-    Function { sees_nulls: true, ..row("NULLIF", "The first value, or null where the second is the same.", &[call(&[T, T], T, Body::Row(|row| Ok(if row[0] == row[1] { Value::Null } else { row[0].clone() })))], &[("NULLIF('', '')", "null"), ("NULLIF(1, 2)", "1")]) },
-    Function { sees_nulls: true, ..row("AS_VALUE", "The value as it is: puts a copy of a key column among the value columns.", &[call(&[T], T, Body::Row(same))], &[("AS_VALUE(5)", "5")]) },
+    row(
+        "ATAN2",
+        "The angle of a point, y first.",
+        &[call(&[D, D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).atan2(float(row, 1))))))],
+        &[("ATAN2(0, 1)", "0.0")],
+    ),
+    row(
+        "PI",
+        "The circle's number.",
+        &[call(&[], D, Body::Row(|_| Ok(Value::Double(std::f64::consts::PI))))],
+        &[("PI()", "3.141592653589793")],
+    ),
+    row(
+        "LOG",
+        "The natural logarithm, or that to the base given first.",
+        &[
+            call(&[D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).ln())))),
+            call(
+                &[D, D],
+                D,
+                Body::Row(|row| Ok(Value::Double(float(row, 1).ln() / float(row, 0).ln()))),
+            ),
+        ],
+        &[("LOG(1)", "0.0"), ("ROUND(LOG(2, 8), 3)", "3.0")],
+    ),
+    row(
+        "POWER",
+        "The first number to the power of the second.",
+        &[call(&[D, D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).powf(float(row, 1))))))],
+        &[("POWER(2, 10)", "1024.0")],
+    ),
+    Function {
+        sees_nulls: true,
+        ..row(
+            "GREATEST",
+            "The greatest of the values that are not null.",
+            &[Signature {
+                takes: &[T],
+                variadic: true,
+                gives: T,
+                body: Body::Row(|row| Ok(row.iter().max().cloned().unwrap_or(Value::Null))),
+            }],
+            &[("GREATEST(3, NULL, 7)", "7"), ("GREATEST('a', 'b')", "b")],
+        )
+    },
+    Function {
+        sees_nulls: true,
+        ..row(
+            "LEAST",
+            "The least of the values that are not null.",
+            &[Signature {
+                takes: &[T],
+                variadic: true,
+                gives: T,
+                body: Body::Row(|row| {
+                    Ok(row
+                        .iter()
+                        .filter(|value| !value.is_null())
+                        .min()
+                        .cloned()
+                        .unwrap_or(Value::Null))
+                }),
+            }],
+            &[("LEAST(3, NULL, 7)", "3")],
+        )
+    },
+    row(
+        "GEO_DISTANCE",
+        "Kilometres (or MILES) between two points given as latitude and longitude in degrees.",
+        &[
+            call(&[D, D, D, D], D, Body::Row(geo_distance)),
+            call(&[D, D, D, D, Type::String], D, Body::Row(geo_distance)),
+        ],
+        &[
+            ("ROUND(GEO_DISTANCE(37.4133, -122.1162, 53.8008, -1.5491), 0)", "8386.0"),
+            ("ROUND(GEO_DISTANCE(37.4133, -122.1162, 53.8008, -1.5491, 'MILES'), 0)", "5211.0"),
+        ],
+    ),
+    Function {
+        sees_nulls: true,
+        ..row(
+            "COALESCE",
+            "The first value that is not null.",
+            &[Signature { takes: &[T], variadic: true, gives: T, body: Body::Row(first) }],
+            &[("COALESCE(NULL, 1, 2)", "1"), ("COALESCE(NULL, NULL)", "null")],
+        )
+    },
+    Function {
+        sees_nulls: true,
+        ..row(
+            "IFNULL",
+            "The first value, or the second where that is null.",
+            &[call(&[T, T], T, Body::Row(first))],
+            &[("IFNULL(NULL, 'x')", "x")],
+        )
+    },
+    Function {
+        sees_nulls: true,
+        ..row(
+            "NULLIF",
+            "The first value, or null where the second is the same.",
+            &[call(
+                &[T, T],
+                T,
+                Body::Row(|row| Ok(if row[0] == row[1] { Value::Null } else { row[0].clone() })),
+            )],
+            &[("NULLIF('', '')", "null"), ("NULLIF(1, 2)", "1")],
+        )
+    },
+    Function {
+        sees_nulls: true,
+        ..row(
+            "AS_VALUE",
+            "The value as it is: puts a copy of a key column among the value columns.",
+            &[call(&[T], T, Body::Row(same))],
+            &[("AS_VALUE(5)", "5")],
+        )
+    },
 ];
 
 fn same(row: &[Value]) -> RowResult {
@@ -113,7 +282,7 @@ fn stepped(row: &[Value], rounding: Rounding) -> RowResult {
         return Ok(row[0].clone());
     };
     let sql_type = SqlType::Decimal { precision: 38, scale: value.scale };
-    let too_large = || out_of_range("rounding", sql_type);
+    let too_large = || out_of_range("rounding", sql_type.clone());
     let step = 10_i128.checked_pow(step).ok_or_else(too_large)?;
     let unscaled = value.unscaled;
     let whole = match rounding {

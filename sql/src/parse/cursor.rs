@@ -4,10 +4,15 @@ use crate::ast::Name;
 use crate::error::{Cause, Place, Result, SqlError};
 use crate::tokens::{self, Piece, StatementText, Token};
 
-/// How deep expressions and types may be nested; a chain of operators counts each of them.
+/// How deep parentheses, calls and types may be nested.
 ///
-/// Everything that walks a tree recurses as deep as the tree, so this bounds the stack of all later steps too.
-pub const DEPTH_MAX: usize = 200;
+/// Reading them recurses, and a level takes up to 20 KB of stack in a build for debugging; a thread has 2 MB.
+pub const NESTED_MAX: usize = 64;
+
+/// How deep the tree of an expression may be; a chain of operators counts each of them.
+///
+/// Everything that walks a tree recurses as deep as the tree, so this bounds the stack of all later steps.
+pub const DEPTH_MAX: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
@@ -149,7 +154,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// `item (, item)*`.
-    pub(super) fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+    pub(super) fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut items = vec![item(self)?];
         while self.eat_symbol(",") {
             items.push(item(self)?);
@@ -170,8 +178,8 @@ impl<'a> Cursor<'a> {
 
     /// Does one step of a recursion.
     pub(super) fn nest<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.nested == DEPTH_MAX {
-            return Err(self.error(Cause::TooDeep { limit: DEPTH_MAX }));
+        if self.nested == NESTED_MAX {
+            return Err(self.error(Cause::TooDeep { limit: NESTED_MAX }));
         }
         self.nested += 1;
         let done = step(self);

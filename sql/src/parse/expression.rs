@@ -318,9 +318,8 @@ pub(super) fn literal(cursor: &mut Cursor<'_>) -> Result<Option<Literal>> {
 
 fn number(cursor: &Cursor<'_>, digits: &str, negative: bool) -> Result<Literal> {
     let text = if negative { format!("-{digits}") } else { digits.to_owned() };
-    let refused = |expected| {
-        cursor.error(Cause::Number { text: text.chars().take(60).collect(), expected })
-    };
+    let refused =
+        |expected| cursor.error(Cause::Number { text: text.chars().take(60).collect(), expected });
     if digits.contains(['e', 'E']) {
         let float = text.parse::<f64>().ok().filter(|float| float.is_finite());
         return float.map(Literal::Double).ok_or_else(|| refused("at most 1.8E308"));

@@ -4,8 +4,8 @@ use super::cursor::Cursor;
 use super::expression::{literal, parse_expr, type_name};
 use super::query::{named_type, query, time_span};
 use crate::ast::{
-    Assert, ColumnDefinition, ColumnRole, ConnectorKind, CreateAs, CreateSource, InsertValues, Name,
-    Print, Properties, Property, QueryTarget, Shown, SourceKind, Statement, Written,
+    Assert, ColumnDefinition, ColumnRole, ConnectorKind, CreateAs, CreateSource, InsertValues,
+    Name, Print, Properties, Property, QueryTarget, Shown, SourceKind, Statement, Written,
 };
 use crate::error::{Cause, Result, SqlError};
 use crate::tokens::{self, StatementText, Token};
@@ -197,11 +197,7 @@ fn insert(cursor: &mut Cursor<'_>) -> Result<Statement> {
         .map(Statement::InsertValues)
 }
 
-fn insert_values(
-    cursor: &mut Cursor<'_>,
-    target: Name,
-    expected: &str,
-) -> Result<InsertValues> {
+fn insert_values(cursor: &mut Cursor<'_>, target: Name, expected: &str) -> Result<InsertValues> {
     let columns = match cursor.is_symbol_at(0, "(") {
         true => cursor.enclosed(|cursor| cursor.name("the name of a column"))?,
         false => Vec::new(),
@@ -401,7 +397,8 @@ fn assert_statement(cursor: &mut Cursor<'_>) -> Result<Assert> {
     }
     if cursor.eat(&["VALUES"]) {
         let target = cursor.name(A_SOURCE)?;
-        return insert_values(cursor, target, "VALUES or columns in parentheses").map(Assert::Values);
+        return insert_values(cursor, target, "VALUES or columns in parentheses")
+            .map(Assert::Values);
     }
     if cursor.eat(&["NULL"]) {
         cursor.expect(&["VALUES"])?;

@@ -1,0 +1,3 @@
+//! The doors of the engine: they translate, nothing else.
+
+pub mod grpc;

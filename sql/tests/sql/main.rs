@@ -1,0 +1,11 @@
+//! The language seen from outside, one promise a module:
+//!
+//! - `grammar`: what is printed parses to the same tree; any text is parsed or refused, however deep;
+//! - `oracle`: expressions over columns give what a slow evaluator gives that looks at one row at a time;
+//! - `meaning`: types, errors and single rules, by example;
+//! - `docs`: the documentation shows the functions there are, and its examples parse.
+
+mod docs;
+mod grammar;
+mod meaning;
+mod oracle;
