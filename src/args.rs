@@ -1,7 +1,8 @@
 //! Every flag, argument and environment name of the program, in one table: help, completions and their tests are read
 //! from it. What was typed only; what it means is for the commands. The only file that reads the environment.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::{Args as Flags, Parser, Subcommand, ValueEnum, ValueHint};
@@ -108,17 +109,17 @@ pub(crate) enum Command {
 /// Flags of `serve`.
 #[derive(Debug, Flags)]
 pub(crate) struct ServeArgs {
-    /// Where topics and their records are kept; made if it is missing
+    /// Where topics and their records are kept; made if it is missing (default: setting data_dir, ./thalweg-data)
     #[arg(
         long,
         value_name = "DIR",
         env = "THALWEG_DATA_DIR",
         hide_env_values = true,
-        default_value = "./thalweg-data",
         value_hint = ValueHint::DirPath
     )]
-    pub(crate) data_dir: PathBuf,
-    /// A TOML file of settings (docs/settings.md); flags win over it (default: none)
+    pub(crate) data_dir: Option<PathBuf>,
+    /// A TOML file of settings, docs/settings.md (default: none); the environment (THALWEG_ and the name in capitals)
+    /// wins over it, flags win over both
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Address of the gRPC door (default: setting grpc_listen, 127.0.0.1:9093)
@@ -287,13 +288,7 @@ pub(crate) struct ConsumeArgs {
     /// %t topic      %p partition     %o offset     %T timestamp (epoch ms)     %h headers
     /// %k key        %s value         %K %S their bytes (-1: null)              %% a percent sign
     /// \n line end   \t tab           \r \0        \xHH any byte               \\ a backslash
-    #[arg(
-        long,
-        short = 'o',
-        visible_short_alias = 'f',
-        value_name = "FORM",
-        verbatim_doc_comment
-    )]
+    #[arg(long, short = 'o', visible_short_alias = 'f', value_name = "FORM", verbatim_doc_comment)]
     pub(crate) format: Option<String>,
     /// Go on behind damaged records, after saying where they are (default: stop there)
     #[arg(long)]
@@ -398,22 +393,38 @@ pub(crate) struct Environment {
     pub(crate) no_colours: bool,
     /// Where things are kept that are good to have again but no harm to lose: XDG_STATE_HOME, else ~/.local/state.
     pub(crate) state_folder: Option<PathBuf>,
+    /// THALWEG_LOG: how much a broker tells, as `tracing-subscriber` understands it.
+    pub(crate) log_filter: Option<String>,
+    /// Everything whose name begins with THALWEG_.
+    settings: BTreeMap<String, String>,
 }
 
 impl Environment {
-    /// Reads the environment, once.
+    /// Reads the environment, once. What is empty counts as not set.
     pub(crate) fn read() -> Self {
-        Self::from(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+        Self::of(std::env::vars_os())
     }
 
-    fn from(value_of: impl Fn(&str) -> Option<OsString>) -> Self {
-        let of_home = || Some(PathBuf::from(value_of("HOME")?).join(".local/state"));
-        let state_home = value_of("XDG_STATE_HOME").map(PathBuf::from);
+    fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let variables: BTreeMap<OsString, OsString> =
+            variables.filter(|(_, value)| !value.is_empty()).collect();
+        let path = |name: &str| variables.get(OsStr::new(name)).map(PathBuf::from);
+        // A relative XDG path is to be ignored, says its specification.
+        let state_home = path("XDG_STATE_HOME").filter(|path| path.is_absolute());
+        // Bytes that are not UTF-8 become U+FFFD, which no setting takes.
+        let text = |text: &OsString| text.to_string_lossy().into_owned();
+        let settings = variables.iter().map(|(name, value)| (text(name), text(value)));
         Self {
-            no_colours: value_of("NO_COLOR").is_some(),
-            // A relative XDG path is to be ignored, says its specification.
-            state_folder: state_home.filter(|path| path.is_absolute()).or_else(of_home),
+            no_colours: variables.contains_key(OsStr::new("NO_COLOR")),
+            state_folder: state_home.or_else(|| Some(path("HOME")?.join(".local/state"))),
+            log_filter: variables.get(OsStr::new("THALWEG_LOG")).map(text),
+            settings: settings.filter(|(name, _)| name.starts_with("THALWEG_")).collect(),
         }
+    }
+
+    /// The value of a variable whose name begins with THALWEG_.
+    pub(crate) fn setting(&self, name: &str) -> Option<String> {
+        self.settings.get(name).cloned()
     }
 }
 
@@ -508,11 +519,9 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_decides_about_colours_and_the_state_folder() {
-        let environment = |pairs: &'static [(&'static str, &'static str)]| {
-            Environment::from(move |name| {
-                pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
-            })
+    fn the_environment_decides_about_colours_folders_and_settings() {
+        let environment = |pairs: &[(&str, &str)]| {
+            Environment::of(pairs.iter().map(|(name, value)| (name.into(), value.into())))
         };
         let home = environment(&[("HOME", "/home/ada"), ("XDG_STATE_HOME", "relative")]);
         assert!(!home.no_colours);
@@ -521,5 +530,11 @@ mod tests {
         assert!(xdg.no_colours);
         assert_eq!(xdg.state_folder, Some(PathBuf::from("/state")));
         assert_eq!(environment(&[]).state_folder, None);
+        let set =
+            environment(&[("THALWEG_SHARDS", "2"), ("THALWEG_LOG", "debug"), ("NO_COLOR", "")]);
+        assert_eq!(set.setting("THALWEG_SHARDS").as_deref(), Some("2"));
+        assert_eq!(set.setting("THALWEG_DURABILITY"), None);
+        assert_eq!(set.log_filter.as_deref(), Some("debug"));
+        assert!(!set.no_colours);
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use client::error::Error as ClientError;
 use protocol::outcome::{Outcome, Refusal};
 
-use crate::text::count;
+use crate::text::{count, counted};
 
 /// Everything went well. Also when the reader of our output has closed the pipe: it has what it wanted.
 pub(crate) const OK: u8 = 0;
@@ -89,7 +89,7 @@ pub(crate) enum Failure {
         excerpt: Option<String>,
     },
     /// Records were handed over and not acknowledged.
-    #[error("{} of {} records were not acknowledged: {}", count(*unacknowledged), count(*sent), cause.message)]
+    #[error("{} of {} not acknowledged: {}", count(*unacknowledged), counted(*sent, "record"), cause.message)]
     Unacknowledged {
         /// Records without an acknowledgement.
         unacknowledged: u64,
@@ -99,7 +99,7 @@ pub(crate) enum Failure {
         cause: Refusal,
     },
     /// A data folder has damage; the command has shown it.
-    #[error("{} damaged in {folder}", if *places == 1 { "1 place is".to_owned() } else { format!("{} places are", count(*places)) })]
+    #[error("{folder} is damaged: {}", counted(*places, "place"))]
     Damaged {
         /// The data folder.
         folder: String,
@@ -229,14 +229,14 @@ mod tests {
     fn each_end_has_its_code() {
         let refusal = Refusal::new(Outcome::UnknownTopic, "no topic \"x\"");
         let lost = Refusal::new(Outcome::Disconnected, "gone");
-        let unacknowledged = Failure::Unacknowledged { unacknowledged: 2, sent: 1_000, cause: lost };
+        let unacknowledged =
+            Failure::Unacknowledged { unacknowledged: 2, sent: 1_000, cause: lost };
         let usage = Failure::Usage { message: "m".into(), advice: "a" };
-        let input =
-            Failure::Input { place: "f".into(), line: 3, cause: "c".into(), advice: "a" };
+        let input = Failure::Input { place: "f".into(), line: 3, cause: "c".into(), advice: "a" };
         let damaged = Failure::Damaged { folder: "d".into(), places: 1 };
         assert_eq!(Failure::Refused(refusal).exit_code(), 3);
         assert_eq!(unacknowledged.exit_code(), 6);
-        assert_eq!(unacknowledged.to_string(), "2 of 1,000 records were not acknowledged: gone");
+        assert_eq!(unacknowledged.to_string(), "2 of 1,000 records not acknowledged: gone");
         assert!(unacknowledged.advice().contains("may have been written"));
         assert_eq!(usage.exit_code(), USAGE);
         assert_eq!(input.exit_code(), USAGE);

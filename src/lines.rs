@@ -160,7 +160,8 @@ impl<R: Read> ChunkReader<R> {
     /// The line that begins at `start`, without its end, if it keeps to the limit.
     fn line_range(&self, bytes: &[u8], start: usize) -> Option<Range<usize>> {
         let line = bytes.get(start..).unwrap_or_default();
-        let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+        let line =
+            line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
         let fits = u64::try_from(line.len()).is_ok_and(|length| length <= self.line_bytes_max);
         fits.then_some(start..start + line.len())
     }

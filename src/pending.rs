@@ -143,7 +143,7 @@ impl Pending {
 mod tests {
     use std::sync::Arc;
 
-    use client::fake::{Call, Fault, FakeBroker};
+    use client::fake::{Call, FakeBroker, Fault};
     use client::producer::ProducerConfig;
 
     use super::*;

@@ -174,7 +174,8 @@ impl SegmentScan {
     fn bytes_at(&mut self, position: u64, length: usize) -> Result<Bytes, StorageError> {
         let left = usize::try_from(self.bytes.saturating_sub(position)).unwrap_or(usize::MAX);
         let length = length.min(left);
-        let start = position.checked_sub(self.window_at).and_then(|start| usize::try_from(start).ok());
+        let start =
+            position.checked_sub(self.window_at).and_then(|start| usize::try_from(start).ok());
         if let Some(start) = start
             && start.checked_add(length).is_some_and(|end| end <= self.window.len())
         {

@@ -73,8 +73,10 @@ impl Shell {
             .build();
         let mut editor = Editor::with_config(config).map_err(failed)?;
         editor.set_helper(Some(EntryHelper));
-        let history =
-            environment.state_folder.as_ref().map(|folder| folder.join("thalweg").join("sql_history"));
+        let history = environment
+            .state_folder
+            .as_ref()
+            .map(|folder| folder.join("thalweg").join("sql_history"));
         if let Some(path) = &history {
             // The first day has no history, and a damaged one is no reason to refuse work.
             let _ = editor.load_history(path);
@@ -106,10 +108,13 @@ impl Shell {
 }
 
 fn failure(doing: &str, error: ReadlineError) -> Failure {
-    Failure::io(doing, match error {
-        ReadlineError::Io(cause) => cause,
-        other => io::Error::other(other),
-    })
+    Failure::io(
+        doing,
+        match error {
+            ReadlineError::Io(cause) => cause,
+            other => io::Error::other(other),
+        },
+    )
 }
 
 /// Tells the editor when Enter ends an entry and when it begins another line of it.

@@ -6,6 +6,8 @@
 //!
 //! `THALWEG_HOSTILE_SESSIONS` says how many sessions are sent to each port (1,500 unless told).
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::collections::BTreeMap;

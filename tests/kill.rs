@@ -7,6 +7,8 @@
 //!
 //! `THALWEG_KILL_ROUNDS` says how often the broker is killed in each mode (3 unless told).
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The promises of the broker, through its one way in: produce, fetch, wait, restart, repeat, refuse.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

@@ -62,10 +62,7 @@ impl Metadata {
                 let _asking = self.asking.lock().await;
                 match self.remembered(topic) {
                     Some(count) => Ok(count.partitions),
-                    None => {
-                        persist(self.backoff, Some(self.give_up), async || self.ask(topic).await)
-                            .await
-                    }
+                    None => persist(self.backoff, Some(self.give_up), || self.ask(topic)).await,
                 }
             }
         }

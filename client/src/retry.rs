@@ -76,10 +76,10 @@ pub(crate) fn pause_after(config: &BackoffConfig, failures: u32, rng: &mut Rng) 
 ///
 /// # Errors
 /// The last error. Dropping the future ends the attempts.
-pub(crate) async fn persist<T>(
+pub(crate) async fn persist<T, C: Future<Output = Result<T>>>(
     config: BackoffConfig,
     give_up: Option<Duration>,
-    mut call: impl AsyncFnMut() -> Result<T>,
+    mut call: impl FnMut() -> C,
 ) -> Result<T> {
     let started = Instant::now();
     let mut backoff = Backoff::new(config);
@@ -127,15 +127,21 @@ mod tests {
     async fn a_call_is_repeated_until_it_succeeds_or_may_not_be() {
         let config = BackoffConfig::default().first(Duration::from_millis(1));
         let mut outcomes = [Outcome::Busy, Outcome::Unavailable].into_iter();
-        let done = persist(config, None, async || match outcomes.next() {
-            Some(outcome) => Err(Error::new(outcome, "")),
-            None => Ok(7),
+        let done = persist(config, None, || {
+            std::future::ready(match outcomes.next() {
+                Some(outcome) => Err(Error::new(outcome, "")),
+                None => Ok(7),
+            })
         });
         assert_eq!(done.await, Ok(7));
-        let refused = persist::<()>(config, None, async || Err(Error::new(Outcome::Denied, "")));
+        let refused = persist(config, None, || {
+            std::future::ready(Err::<(), _>(Error::new(Outcome::Denied, "")))
+        });
         assert_eq!(refused.await.unwrap_err().outcome(), Outcome::Denied);
         let limit = Some(Duration::from_millis(5));
-        let given_up = persist::<()>(config, limit, async || Err(Error::new(Outcome::Busy, "")));
+        let given_up = persist(config, limit, || {
+            std::future::ready(Err::<(), _>(Error::new(Outcome::Busy, "")))
+        });
         assert_eq!(given_up.await.unwrap_err().outcome(), Outcome::Busy);
     }
 }

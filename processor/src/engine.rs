@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use client::producer::{Producer, ProducerConfig};
 use client::transport::Transport;
-use futures_util::future::join_all;
+use futures_util::future::BoxFuture;
 use protocol::outcome::Refusal;
 use protocol::verbs::Position;
 use sql::ast::{CreateAs, CreateSource, InsertValues, Query, QueryTarget, SourceKind, Statement};
@@ -25,7 +24,7 @@ use crate::hall::{Hall, NewQuery, plan_of};
 use crate::plan::build::{plan_insert, plan_records, plan_rows};
 use crate::plan::declare::{DefaultFormats, SourceProperties, Stream};
 use crate::plan::explain::explain;
-use crate::query::insert::records_of;
+use crate::query::insert::{Inserter, records_of};
 use crate::query::print::print;
 use crate::query::push::{Ended, Wanted, push};
 use crate::session::Session;
@@ -53,7 +52,7 @@ pub struct Engine {
 #[derive(Debug)]
 struct Core {
     hall: Hall,
-    producer: Producer,
+    inserter: Inserter,
     clock: Clock,
     /// True once the engine is closing: queries of callers end.
     closing: watch::Sender<bool>,
@@ -69,10 +68,10 @@ impl Engine {
     /// When the broker cannot be reached or the catalogue cannot be read.
     pub async fn open(transport: Arc<dyn Transport>, config: EngineConfig) -> Result<Self> {
         let EngineConfig { clock } = config;
-        let producer = Producer::new(Arc::clone(&transport), ProducerConfig::default());
+        let inserter = Inserter::new(Arc::clone(&transport), clock.clone());
         let hall = Hall::open(transport, clock.clone()).await?;
         let (closing, _) = watch::channel(false);
-        Ok(Self { core: Arc::new(Core { hall, producer, clock, closing }) })
+        Ok(Self { core: Arc::new(Core { hall, inserter, clock, closing }) })
     }
 
     /// Carries the statements of a text out, in order. After one that fails, the stream ends with its refusal; those
@@ -90,9 +89,6 @@ impl Engine {
     pub async fn close(&self) {
         self.core.closing.send_replace(true);
         self.core.hall.close().await;
-        if let Err(error) = self.core.producer.close().await {
-            tracing::warn!(%error, "records of INSERT were not written at the end");
-        }
     }
 }
 
@@ -139,13 +135,21 @@ impl Run {
         for text in split(sql)? {
             let text: StatementText = substitute(&text, |name| self.session.variable(name))?;
             let statement = sql::parse::statement(&text)?;
-            // Boxed: the future of the largest statement would otherwise be the size of all.
-            Box::pin(self.statement(statement, text.place)).await?;
+            self.statement(statement, text.place).await?;
         }
         Ok(())
     }
 
-    async fn statement(&mut self, statement: Statement, place: Place) -> std::result::Result<(), Stop> {
+    /// One statement; boxed, since its future is as large as that of the largest statement.
+    fn statement(
+        &mut self,
+        statement: Statement,
+        place: Place,
+    ) -> BoxFuture<'_, std::result::Result<(), Stop>> {
+        Box::pin(self.dispatch(statement, place))
+    }
+
+    async fn dispatch(&mut self, statement: Statement, place: Place) -> std::result::Result<(), Stop> {
         let hall = &self.core.hall;
         let answers = match statement {
             Statement::CreateSource(create) => vec![self.create_stream(&create, place).await?],
@@ -164,13 +168,8 @@ impl Run {
                     topic: wanted.topic.clone(),
                     near: None,
                 })?;
-                let transport = hall.transport();
-                let mut closing = self.core.closing.subscribe();
-                let ended = tokio::select! {
-                    ended = print(transport, &topic, &wanted, &self.answers) => ended,
-                    _ = closing.wait_for(|closing| *closing) => Ok(Ended::Complete),
-                };
-                match ended {
+                let asked = print(hall.transport(), &topic, &wanted, &self.answers);
+                match self.until_closed(Box::pin(asked)).await {
                     Err(error) if error.outcome() == protocol::outcome::Outcome::UnknownTopic => {
                         return Err(hall.unknown_topic(&wanted.topic).await.into());
                     }
@@ -360,13 +359,7 @@ impl Run {
         let stream = catalog.stream(insert.target.as_str())?;
         let records = records_of(insert, stream, self.core.clock.now())?;
         let count = records.len();
-        let mut tickets = Vec::with_capacity(count);
-        for record in records {
-            tickets.push(self.core.producer.send(&stream.topic, None, record).await?);
-        }
-        for placed in join_all(tickets).await {
-            placed?;
-        }
+        self.core.inserter.insert(&stream.topic, records).await?;
         let rows = if count == 1 { "row" } else { "rows" };
         Ok(Answer::Done(format!("Inserted {count} {rows} into {}", stream.name)))
     }
@@ -386,12 +379,19 @@ impl Run {
             self.answers.send(Answer::Notice(notice.to_owned())).await?;
         }
         let wanted = Wanted { start, finite, limit: query.limit };
-        let mut closing = self.core.closing.subscribe();
-        let ended = tokio::select! {
-            ended = push(hall.transport(), &plan, wanted, &self.answers) => ended?,
-            _ = closing.wait_for(|closing| *closing) => Ended::Complete,
-        };
+        let asked = push(hall.transport(), &plan, wanted, &self.answers);
+        let ended = self.until_closed(Box::pin(asked)).await?;
         self.ended(ended).await
+    }
+
+    /// Lets a query of the caller run until it ends or the engine closes.
+    async fn until_closed(&self, asked: BoxFuture<'_, Result<Ended>>) -> Result<Ended> {
+        let mut closing = self.core.closing.subscribe();
+        tokio::select! {
+            ended = asked => ended,
+            // Without a sender the engine is gone, which is an end as well.
+            _ = closing.wait_for(|closing| *closing) => Ok(Ended::Complete),
+        }
     }
 
     async fn ended(&self, ended: Ended) -> std::result::Result<(), Stop> {
@@ -416,6 +416,7 @@ impl Run {
         hall.change(&mut changing, vec![Change::DropStream(name.to_owned())]).await?;
         if delete_topic {
             hall.transport().delete_topic(topic.clone()).await?;
+            self.core.inserter.forget(&topic);
             return Ok(Answer::Done(format!("Stream {name} dropped, topic {topic} deleted")));
         }
         Ok(Answer::Done(format!("Stream {name} dropped")))

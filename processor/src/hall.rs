@@ -120,8 +120,18 @@ impl Hall {
         for topic in [&catalog_topic, &checkpoints_topic] {
             ensure_topic(&*transport, topic, Some(1), &KEEP_NEWEST).await?;
         }
-        let checkpoints = Journal::start(Arc::clone(&transport), checkpoints_topic, clock.clone());
-        let journal = Journal::start(Arc::clone(&transport), catalog_topic, clock.clone());
+        let checkpoints = Journal::start(
+            Arc::clone(&transport),
+            checkpoints_topic,
+            Partition::ZERO,
+            clock.clone(),
+        );
+        let journal = Journal::start(
+            Arc::clone(&transport),
+            catalog_topic,
+            Partition::ZERO,
+            clock.clone(),
+        );
         let log = ProcessingLog::start(Arc::clone(&transport), clock.clone());
         let services = Services { transport: Arc::clone(&transport), checkpoints, log };
         let hall = Self {
@@ -130,7 +140,7 @@ impl Hall {
             state: RwLock::default(),
             changing: Mutex::new(Changing { journal, unsure: true }),
         };
-        hall.change_lock().await?;
+        drop(hall.change_lock().await?);
         Ok(hall)
     }
 

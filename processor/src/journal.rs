@@ -1,4 +1,5 @@
-//! Topics of our own: records appended in order, each durable before the caller goes on, read back whole at a start.
+//! Records appended in order to one partition, each durable before the caller goes on; our own topics are kept so, and
+//! read back whole at a start.
 //!
 //! A journal has one owner, a task; handles are cheap clones. What several callers append at the same time goes out as
 //! one batch, so a single append of several records is whole or not there. Appends that were not answered are sent
@@ -49,10 +50,15 @@ struct Append {
 }
 
 impl Journal {
-    /// Starts the owner of partition 0 of a topic that exists. It ends when the last handle is dropped.
-    pub fn start(transport: Arc<dyn Transport>, topic: TopicName, clock: Clock) -> Self {
+    /// Starts the owner of a journal in one partition of a topic that exists. It ends when the last handle is dropped.
+    pub fn start(
+        transport: Arc<dyn Transport>,
+        topic: TopicName,
+        partition: Partition,
+        clock: Clock,
+    ) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE_MAX);
-        let owner = Owner { transport, topic, clock, producer: None };
+        let owner = Owner { transport, topic, partition, clock, producer: None };
         tokio::spawn(owner.run(appends));
         Self { queue }
     }
@@ -75,6 +81,7 @@ impl Journal {
 struct Owner {
     transport: Arc<dyn Transport>,
     topic: TopicName,
+    partition: Partition,
     clock: Clock,
     producer: Option<(ProducerIdentity, Sequence)>,
 }
@@ -126,7 +133,7 @@ impl Owner {
         let stamp = ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: sequence };
         let entry = ProduceEntry {
             topic: self.topic.clone(),
-            partition: Partition::ZERO,
+            partition: self.partition,
             batch: builder.finish(Some(stamp)),
         };
         let mut unsure = false;

@@ -124,7 +124,8 @@ async fn write_faults(
         if journal.is_none() {
             match ensure_topic(&*transport, &topic, Some(1), &[]).await {
                 Ok(_) => {
-                    journal = Some(Journal::start(Arc::clone(&transport), topic.clone(), clock.clone()));
+                    let (transport, clock) = (Arc::clone(&transport), clock.clone());
+                    journal = Some(Journal::start(transport, topic.clone(), Partition::ZERO, clock));
                 }
                 Err(error) => tracing::warn!(%error, "the processing log cannot be made"),
             }

@@ -9,8 +9,8 @@ use crate::id::Partition;
 ///
 /// ```
 /// use thalweg_protocol::partitioner::partition_of_key;
-/// // Kafka's own clients put this key into partition 1 of 3.
-/// assert_eq!(partition_of_key(b"foobar", 3).get(), 1);
+/// // Kafka's own clients put this key into partition 1 of 5.
+/// assert_eq!(partition_of_key(b"foobar", 5).get(), 1);
 /// ```
 pub fn partition_of_key(key: &[u8], count: u32) -> Partition {
     let number = (murmur2(key) & 0x7fff_ffff) % count.max(1);

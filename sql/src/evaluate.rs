@@ -11,6 +11,7 @@ use arrow_arith::boolean::{and_kleene, is_not_null, is_null, not, or_kleene};
 use arrow_arith::numeric;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, Datum, StringArray, UInt32Array, new_null_array};
+use arrow_buffer::i256;
 use arrow_ord::cmp;
 use arrow_schema::ArrowError;
 use arrow_select::{filter::prep_null_mask_filter, nullif::nullif, take::take, zip::zip};
@@ -65,6 +66,9 @@ pub enum EvaluateError {
     #[error("the expression could not be evaluated: {0}")]
     Value(#[from] ValueError),
 }
+
+/// The most bytes of text one operation may make for a batch; rows beyond it have no value.
+const BATCH_BYTES_MAX: usize = 1 << 28;
 
 type Result<T> = std::result::Result<T, EvaluateError>;
 
@@ -156,8 +160,7 @@ impl Compiled {
             let refused = format!("a condition must be BOOLEAN, not {}", self.sql_type());
             return Err(ArrowError::InvalidArgumentError(refused).into());
         };
-        let mask = if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() };
-        Ok((mask, errors))
+        Ok((null_is_false(mask), errors))
     }
 
     /// Its value, when it has no columns.
@@ -362,10 +365,17 @@ impl Run<'_> {
     ) -> Result<ArrayRef> {
         let mut builder = ColumnBuilder::new(&node.sql_type, rows);
         let mut row_values = Vec::with_capacity(held.len());
+        let mut bytes = 0_usize;
         for row in 0..rows {
             row_values.clear();
             row_values.extend(held.iter().map(|held| held.value(row)));
-            match compute(&row_values) {
+            let computed = compute(&row_values).and_then(|value| {
+                bytes = bytes.saturating_add(text_bytes(&value));
+                let what = "bytes in a batch";
+                let too_large = RowCause::TooLarge { what, limit: BATCH_BYTES_MAX };
+                if bytes > BATCH_BYTES_MAX { Err(too_large) } else { Ok(value) }
+            });
+            match computed {
                 Ok(value) => builder.push(&value)?,
                 Err(cause) => {
                     builder.push_null();
@@ -413,7 +423,7 @@ impl Run<'_> {
                 Some(subject) => compare(BinaryOperator::Equal, subject, &when, rows)?,
                 None => when.booleans(rows)?,
             };
-            let mask = prep_null_mask_filter(&mask);
+            let mask = null_is_false(&mask);
             self.forgive(before, |row| !open[row]);
             let before = self.errors.len();
             let values = self.node(&branch[1])?.expand(rows)?;
@@ -493,6 +503,21 @@ impl Run<'_> {
     }
 }
 
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Map(entries) => entries.iter().map(|(k, v)| text_bytes(k) + text_bytes(v)).sum(),
+        Value::Struct(fields) => fields.iter().map(|(_, value)| text_bytes(value)).sum(),
+        _ => 0,
+    }
+}
+
+fn null_is_false(mask: &BooleanArray) -> BooleanArray {
+    if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() }
+}
+
 fn out_of_range(operation: &str, sql_type: &SqlType) -> RowCause {
     RowCause::OutOfRange { operation: operation.to_owned(), sql_type: sql_type.clone() }
 }
@@ -567,25 +592,41 @@ fn decimal_result(
         BinaryOperator::Subtract => {
             Decimal { unscaled: same_scale(left)?.checked_sub(same_scale(right)?)?, scale: widest }
         }
-        BinaryOperator::Multiply => Decimal {
-            unscaled: left.unscaled.checked_mul(right.unscaled)?,
-            scale: left.scale + right.scale,
-        },
+        BinaryOperator::Multiply => {
+            let product =
+                i256::from_i128(left.unscaled).checked_mul(i256::from_i128(right.unscaled))?;
+            let dropped = u32::from(left.scale) + u32::from(right.scale);
+            return rounded(product, dropped.checked_sub(scale.into())?, precision, scale);
+        }
         BinaryOperator::Divide => return divide(left, right, precision, scale),
         _ => Decimal { unscaled: same_scale(left)? % same_scale(right)?, scale: widest },
     };
     exact.rescale(precision, scale)
 }
 
+/// left / right at one digit more than wanted, then rounded. Both sides have twice the bits of a DECIMAL on the way.
 fn divide(left: Decimal, right: Decimal, precision: u8, scale: u8) -> Option<Decimal> {
-    // left / right at one digit more than wanted, then rounded.
     let shift = i32::from(scale) + 1 + i32::from(right.scale) - i32::from(left.scale);
-    let power = 10_i128.checked_pow(shift.unsigned_abs())?;
-    let unscaled = match shift {
-        0.. => left.unscaled.checked_mul(power)? / right.unscaled,
-        _ => left.unscaled / right.unscaled.checked_mul(power)?,
+    let power = i256::from_i128(10).checked_pow(shift.unsigned_abs())?;
+    let (left, right) = (i256::from_i128(left.unscaled), i256::from_i128(right.unscaled));
+    let quotient = match shift {
+        0.. => left.checked_mul(power)?.checked_div(right)?,
+        _ => left.checked_div(right.checked_mul(power)?)?,
     };
-    Decimal { unscaled, scale: scale + 1 }.rescale(precision, scale)
+    rounded(quotient, 1, precision, scale)
+}
+
+/// A number without its last digits, rounded half up. `None` when it has more digits than the precision.
+fn rounded(exact: i256, dropped: u32, precision: u8, scale: u8) -> Option<Decimal> {
+    let ten = i256::from_i128(10);
+    if dropped == 0 {
+        return Decimal { unscaled: exact.to_i128()?, scale }.rescale(precision, scale);
+    }
+    // All but one of the digits, then that one with rounding.
+    let nearly = exact.checked_div(ten.checked_pow(dropped - 1)?)?;
+    let (whole, last) = (nearly.checked_div(ten)?.to_i128()?, nearly.checked_rem(ten)?.to_i128()?);
+    let unscaled = whole.checked_add(if last.abs() >= 5 { last.signum() } else { 0 })?;
+    Decimal { unscaled, scale }.rescale(precision, scale)
 }
 
 fn compare(
@@ -599,7 +640,7 @@ fn compare(
         let of_row = |row| compare_values(operator, &left.value(row), &right.value(row));
         return Ok((0..rows).map(of_row).collect());
     }
-    Ok(match operator {
+    let compared = match operator {
         Op::Equal => cmp::eq(left, right),
         Op::NotEqual => cmp::neq(left, right),
         Op::Less => cmp::lt(left, right),
@@ -608,7 +649,12 @@ fn compare(
         Op::GreaterOrEqual => cmp::gt_eq(left, right),
         Op::Distinct => cmp::distinct(left, right),
         _ => cmp::not_distinct(left, right),
-    }?)
+    }?;
+    // Two constants among columns: one answer for all rows.
+    match left.is_same() && right.is_same() {
+        true => Held::Same(Arc::new(compared)).booleans(rows),
+        false => Ok(compared),
+    }
 }
 
 /// Comparison of two values of one type; `None` is unknown.
@@ -709,7 +755,7 @@ fn index(held: &[Held], rows: usize) -> Result<ArrayRef> {
                 _ => return None,
             };
             let from_start = if position < 0 { length + position } else { position - 1 };
-            (0..length).contains(&from_start).then_some(start as u32 + from_start as u32)
+            (0..length).contains(&from_start).then(|| start as u32 + from_start as u32)
         };
         let positions: UInt32Array = (0..rows).map(at).collect();
         return Ok(take(list.values(), &positions, None)?);

@@ -293,7 +293,7 @@ pub struct StatementText {
 /// As [`tokens`], and [`Cause::TooMany`].
 pub fn split(script: &str) -> Result<Vec<StatementText>> {
     let mut statements = Vec::new();
-    for pieces in tokens(script, Place::START)?.split_inclusive(|piece| is_semicolon(piece)) {
+    for pieces in tokens(script, Place::START)?.split_inclusive(is_semicolon) {
         let terminated = pieces.last().is_some_and(is_semicolon);
         let body = &pieces[..pieces.len() - usize::from(terminated)];
         let ([first, ..], Some(last)) = (body, body.last()) else { continue };

@@ -17,7 +17,7 @@ use protocol::verbs::Position;
 use crate::args::ConsumeArgs;
 use crate::context::{Context, interrupted};
 use crate::exit::Failure;
-use crate::text::{self, FormatString, Seen, bytes_size, count};
+use crate::text::{self, FormatString, Seen, bytes_size, counted};
 
 /// How often a reader that wants to stop at the end looks whether it is there: offsets may end without a record, as
 /// those of transaction markers do.
@@ -92,7 +92,9 @@ impl Readers {
                 let message = format!(
                     "topic {topic}, partition {partition}: offset {position} lies behind the end, {end}"
                 );
-                return Err(Refusal::new(Outcome::OffsetOutOfRange, message).resume_at(*end).into());
+                return Err(Refusal::new(Outcome::OffsetOutOfRange, message)
+                    .resume_at(*end)
+                    .into());
             }
         }
         Ok(Ends(ends))
@@ -111,7 +113,12 @@ impl Readers {
     }
 
     /// Goes on behind damage that a reader met.
-    async fn step_over(&mut self, index: usize, topic: &TopicName, error: Error) -> Result<(), Failure> {
+    async fn step_over(
+        &mut self,
+        index: usize,
+        topic: &TopicName,
+        error: Error,
+    ) -> Result<(), Failure> {
         let place = self.0.get_mut(index).and_then(|reader| {
             let partition = reader.partition?;
             let position = reader.consumer.position(topic, partition)?;
@@ -177,9 +184,7 @@ impl Reading<'_> {
                     }
                     self.context.output.bytes(&buffer)?;
                 }
-                Err(error)
-                    if self.args.skip_damaged && error.outcome() == Outcome::DamagedData =>
-                {
+                Err(error) if self.args.skip_damaged && error.outcome() == Outcome::DamagedData => {
                     self.context.output.warning(error.message());
                     readers.step_over(index, &self.args.topic, error).await?;
                 }
@@ -190,9 +195,8 @@ impl Reading<'_> {
     }
 
     fn is_done(&self, readers: &Readers, ends: Option<&Ends>) -> bool {
-        let is_at_end = |ends: &Ends| {
-            ends.are_reached(|topic, partition| readers.position(topic, partition))
-        };
+        let is_at_end =
+            |ends: &Ends| ends.are_reached(|topic, partition| readers.position(topic, partition));
         self.has_enough() || ends.is_some_and(is_at_end)
     }
 
@@ -213,8 +217,8 @@ impl Reading<'_> {
 
     fn summarize(&self, took: Duration) {
         self.context.output.note(&format!(
-            "{} records read from {} ({} written) in {:.2} s",
-            count(self.seen),
+            "{} read from {} ({} written) in {:.2} s",
+            counted(self.seen, "record"),
             self.args.topic,
             bytes_size(self.seen_bytes),
             took.as_secs_f64(),

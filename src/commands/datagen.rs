@@ -10,6 +10,7 @@ use protocol::id::{Timestamp, TopicName};
 use protocol::outcome::Outcome;
 use protocol::record::Record;
 use protocol::verbs::TopicSpec;
+use thalweg::datagen::{CUSTOMERS, Ratings, customers};
 use tokio::time::Instant;
 
 use crate::args::{DatagenArgs, DatagenKind};
@@ -17,8 +18,7 @@ use crate::context::{Context, interrupted};
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::pending::Pending;
-use crate::datagen::{CUSTOMERS, Ratings, customers};
-use crate::text::count;
+use crate::text::counted;
 
 /// How many ratings are made when neither a number nor a rate is given.
 const RATINGS_DEFAULT: u32 = 1_000;
@@ -91,10 +91,8 @@ impl Plan {
             DatagenKind::Ratings => "ratings",
             DatagenKind::Customers => "customers",
         };
-        TopicName::new(name).map_err(|error| Failure::Usage {
-            message: error.to_string(),
-            advice: "give --topic",
-        })
+        TopicName::new(name)
+            .map_err(|error| Failure::Usage { message: error.to_string(), advice: "give --topic" })
     }
 
     fn records(self) -> Box<dyn Iterator<Item = Record> + Send> {
@@ -188,7 +186,7 @@ async fn send(
             "unacknowledged": pending.unacknowledged(),
         }))?;
     } else {
-        output.note(&format!("{} records written to {topic}", count(pending.acknowledged())));
+        output.note(&format!("{} written to {topic}", counted(pending.acknowledged(), "record")));
     }
     pending.outcome(ended_early)
 }

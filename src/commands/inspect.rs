@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::segment_scan::{DamagedBytes, Found, SegmentScan};
-use crate::text::{bytes_size, count};
+use crate::text::{bytes_size, count, counted};
 
 /// The folder of the broker's own log of topics.
 const CATALOG: &str = "catalog";
@@ -68,7 +68,8 @@ fn failed(error: StorageError) -> Failure {
     match error {
         StorageError::Disk { action, file, cause, .. } => {
             let doing = format!("read the data folder ({action} {})", file.display());
-            let cause = cause.errno.map_or_else(|| cause.kind.into(), std::io::Error::from_raw_os_error);
+            let cause =
+                cause.errno.map_or_else(|| cause.kind.into(), std::io::Error::from_raw_os_error);
             Failure::Io { doing, cause }
         }
         other => Failure::Io {
@@ -91,7 +92,8 @@ fn find_logs(
         logs.push(LogFolder { topic: None, partition: Partition::ZERO, path });
     }
     let topics = root.join(TOPICS);
-    let names = if in_root.iter().any(|name| name == TOPICS) { folders(disk, &topics)? } else { vec![] };
+    let names =
+        if in_root.iter().any(|name| name == TOPICS) { folders(disk, &topics)? } else { vec![] };
     for name in names.iter().filter_map(|name| TopicName::new(name).ok()) {
         if only.is_some_and(|only| *only != name) {
             continue;
@@ -114,10 +116,12 @@ fn find_logs(
     };
     let root = root.display();
     match only {
-        Some(only) if logs.is_empty() => Err(nothing(format!("there is no topic {only} in {root}"))),
-        None if logs.is_empty() && !in_root.iter().any(|name| name == TOPICS) => {
-            Err(nothing(format!("{root} is not a data folder: it holds neither topics nor a catalogue")))
+        Some(only) if logs.is_empty() => {
+            Err(nothing(format!("there is no topic {only} in {root}")))
         }
+        None if logs.is_empty() && !in_root.iter().any(|name| name == TOPICS) => Err(nothing(
+            format!("{root} is not a data folder: it holds neither topics nor a catalogue"),
+        )),
         _ => Ok(logs),
     }
 }
@@ -158,7 +162,8 @@ impl Sum {
     fn add(&mut self, header: &Header) {
         self.batches += 1;
         self.records += u64::from(header.record_count.unsigned_abs());
-        let earlier = self.time_min.map_or(header.base_timestamp, |min| min.min(header.base_timestamp));
+        let earlier =
+            self.time_min.map_or(header.base_timestamp, |min| min.min(header.base_timestamp));
         self.time_min = Some(earlier);
         self.time_max = self.time_max.max(Some(header.max_timestamp));
     }
@@ -318,10 +323,10 @@ impl Inspection<'_> {
             format!("  producer {} sequence {}", producer.id, producer.base_sequence)
         });
         self.output.line(&format!(
-            "  at {position}: offsets {}..{}  {} records  {} bytes  {}  {}{}",
+            "  at {position}: offsets {}..{}  {}  {} bytes  {}  {}{}",
             header.base_offset,
             header.end_offset(),
-            header.record_count,
+            counted(header.record_count.unsigned_abs().into(), "record"),
             header.total_bytes,
             header.compression,
             moment(header.max_timestamp),
@@ -383,7 +388,7 @@ fn segment_row(base: Offset, file: &str, sum: &Sum, scan: &SegmentScan) -> [Stri
     let state = match (sum.damage.len(), sum.unfinished_bytes) {
         (0, 0) => "sound".to_owned(),
         (0, bytes) => format!("sound; {bytes} bytes of an unfinished batch at its end"),
-        (places, _) => format!("damaged in {places} places"),
+        (places, _) => format!("damaged: {}", counted(places as u64, "place")),
     };
     [
         file.to_owned(),
@@ -415,7 +420,10 @@ mod tests {
     fn titles(root: &Path, only: Option<&str>) -> Result<Vec<String>, Failure> {
         let only = only.map(|name| name.parse().unwrap());
         let logs = find_logs(&RealDisk::new(), root, only.as_ref())?;
-        Ok(logs.iter().map(|log| log.path.strip_prefix(root).unwrap().display().to_string()).collect())
+        Ok(logs
+            .iter()
+            .map(|log| log.path.strip_prefix(root).unwrap().display().to_string())
+            .collect())
     }
 
     #[test]

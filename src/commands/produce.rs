@@ -98,7 +98,7 @@ impl Run {
                     None => return Ok(()),
                 },
             }
-            self.progress.set_message(format!("{} records", text::count(self.pending.acknowledged())));
+            self.progress.set_message(text::counted(self.pending.acknowledged(), "record"));
         }
         Ok(())
     }
@@ -150,8 +150,8 @@ impl std::fmt::Display for Summary<'_> {
         let per_second = |number: u64| (number as f64 / self.seconds.max(0.001)) as u64;
         write!(
             f,
-            "{} records ({}) written to {} in {:.2} s: {} records/s, {}/s",
-            text::count(self.records),
+            "{} ({}) written to {} in {:.2} s: {} records/s, {}/s",
+            text::counted(self.records, "record"),
             text::bytes_size(self.bytes),
             self.topic,
             self.seconds,
@@ -159,7 +159,7 @@ impl std::fmt::Display for Summary<'_> {
             text::bytes_size(per_second(self.bytes)),
         )?;
         if self.skipped_lines > 0 {
-            write!(f, "; {} bad lines left out", text::count(self.skipped_lines))?;
+            write!(f, "; {} left out", text::counted(self.skipped_lines, "bad line"))?;
         }
         Ok(())
     }
@@ -315,8 +315,7 @@ mod tests {
 
     #[test]
     fn json_lines_bring_everything_and_flags_fill_in() {
-        let maker =
-            maker(&["--format", "jsonl", "-H", "from=test", "--partition", "3"]).unwrap();
+        let maker = maker(&["--format", "jsonl", "-H", "from=test", "--partition", "3"]).unwrap();
         let parsed = make(&maker, r#"{"value":1,"headers":{"a":"b"}}"#).unwrap().unwrap();
         assert_eq!(parsed.record.headers[0].name, "from");
         assert_eq!(parsed.record.headers[1].name, "a");
@@ -353,7 +352,7 @@ mod tests {
         };
         assert_eq!(
             summary.to_string(),
-            "2,000 records (2.0 KiB) written to ratings in 2.00 s: 1,000 records/s, 1.0 KiB/s; 1 bad lines left out"
+            "2,000 records (2.0 KiB) written to ratings in 2.00 s: 1,000 records/s, 1.0 KiB/s; 1 bad line left out"
         );
     }
 }

@@ -21,14 +21,18 @@ use crate::exit::Failure;
 use crate::lines::Lines;
 use crate::output::Output;
 use crate::shell::{Entry, Shell};
-use crate::text::{JsonRow, RowTable, Statement, Statements, count, excerpt};
+use crate::text::{JsonRow, RowTable, Statement, Statements, count, counted, excerpt};
 
+/// How long a connection may take.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the header of a table waits for rows to be aligned with.
 const HEADER_WAIT: Duration = Duration::from_millis(250);
 
 /// Statements from wherever the flags say, each carried out before the next is read.
 pub(crate) async fn run(args: SqlArgs, context: &Context) -> Result<(), Failure> {
-    let mut session = Session::new(&args, context)?;
+    let mut session = Session::connect(&context.server, &context.output)?;
+    let properties = args.properties.into_iter();
+    session.properties = properties.map(|property| (property.name, property.value)).collect();
     if !args.statements.is_empty() {
         let mut statements = Statements::new();
         for text in &args.statements {
@@ -43,29 +47,34 @@ pub(crate) async fn run(args: SqlArgs, context: &Context) -> Result<(), Failure>
 }
 
 /// What holds from one statement to the next.
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     client: QueryClient<Channel>,
     properties: HashMap<String, String>,
     output: &'a Output,
 }
 
 impl<'a> Session<'a> {
-    fn new(args: &SqlArgs, context: &'a Context) -> Result<Self, Failure> {
-        let server = &context.server;
+    /// A session with the engine of a server, HOST:PORT. Nothing is sent before the first statement.
+    pub(crate) fn connect(server: &str, output: &'a Output) -> Result<Self, Failure> {
         let address =
-            if server.contains("://") { server.clone() } else { format!("http://{server}") };
+            if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
         let endpoint = Endpoint::from_shared(address).map_err(|cause| Failure::Usage {
             message: format!("{server:?} is not the address of a server: {cause}"),
             advice: "give --server or THALWEG_SERVER as HOST:PORT",
         })?;
-        let endpoint = endpoint.connect_timeout(Duration::from_secs(10)).tcp_nodelay(true);
-        let properties = args.properties.iter().cloned();
-        Ok(Self {
-            client: QueryClient::new(endpoint.connect_lazy())
-                .max_decoding_message_size(REQUEST_BYTES_MAX),
-            properties: properties.map(|property| (property.name, property.value)).collect(),
-            output: &context.output,
-        })
+        let endpoint = endpoint.connect_timeout(CONNECT_TIME_MAX).tcp_nodelay(true);
+        let client =
+            QueryClient::new(endpoint.connect_lazy()).max_decoding_message_size(REQUEST_BYTES_MAX);
+        Ok(Self { client, properties: HashMap::new(), output })
+    }
+
+    /// Carries out the statements of a text and writes what they answer, up to the first error. Ctrl-C ends it as
+    /// [`Failure::Interrupted`].
+    pub(crate) async fn execute(&mut self, text: &str) -> Result<(), Failure> {
+        let mut statements = Statements::new();
+        let mut found = statements.push(text);
+        found.extend(statements.finish());
+        self.run_all(found, "input").await
     }
 
     async fn run_all(
@@ -102,7 +111,8 @@ impl<'a> Session<'a> {
                 let text = text.map_err(|_| bad_line(line.number, "it is not UTF-8".to_owned()))?;
                 let complete = text.map(|text| statements.push(&format!("{text}\n")));
                 if complete.is_none() || statements.pending_bytes() > SQL_BYTES_MAX {
-                    let cause = format!("a statement is longer than {} bytes", count(SQL_BYTES_MAX as u64));
+                    let cause =
+                        format!("a statement is longer than {} bytes", count(SQL_BYTES_MAX as u64));
                     return Err(bad_line(line.number, cause));
                 }
                 self.run_all(complete.unwrap_or_default(), &source).await?;
@@ -135,10 +145,7 @@ impl<'a> Session<'a> {
                 }
                 Entry::Statements(text) => text,
             };
-            let mut statements = Statements::new();
-            let mut found = statements.push(&text);
-            found.extend(statements.finish());
-            match self.run_all(found, "input").await {
+            match self.execute(&text).await {
                 Ok(()) => {}
                 Err(Failure::Interrupted) => self.output.note("query ended"),
                 Err(Failure::OutputClosed) => return Err(Failure::OutputClosed),
@@ -285,10 +292,7 @@ impl Table {
 fn end_table(table: Option<Table>, output: &Output) -> Result<(), Failure> {
     let Some(mut table) = table else { return Ok(()) };
     table.begin(output)?;
-    output.note(&match table.row_count {
-        1 => "1 row".to_owned(),
-        many => format!("{} rows", count(many)),
-    });
+    output.note(&counted(table.row_count, "row"));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::args::TopicCommand;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::text::{Setting, bytes_size, count};
+use crate::text::{Setting, bytes_size, count, counted};
 
 /// Carries out one of the commands.
 pub(crate) async fn run(command: TopicCommand, context: &Context) -> Result<(), Failure> {
@@ -72,7 +72,7 @@ async fn list(admin: &Admin, output: &Output) -> Result<(), Failure> {
             bytes_size(bytes(topic)),
             match topic.partitions.iter().filter(|one| one.failure.is_some()).count() {
                 0 => "ok".to_owned(),
-                failed => format!("{failed} partitions take no writes"),
+                failed => format!("{failed} of its partitions take no writes"),
             },
         ]
     });
@@ -99,9 +99,9 @@ async fn delete(
             topic => topic?,
         };
         let question = format!(
-            "Delete topic {name} with {} partitions, {} offsets, {}? This cannot be undone.",
-            topic.partitions.len(),
-            count(records(&topic)),
+            "Delete topic {name} with {}, {}, {}? This cannot be undone.",
+            counted(topic.partitions.len() as u64, "partition"),
+            counted(records(&topic), "offset"),
             bytes_size(bytes(&topic)),
         );
         let refused = |message: String| Failure::Usage {
@@ -183,10 +183,7 @@ fn say(output: &Output, done: &str, topic: &TopicDescription) -> Result<(), Fail
     if output.is_json() {
         return output.json(&Topic::from(topic));
     }
-    let partitions = match topic.partitions.len() {
-        1 => "1 partition".to_owned(),
-        many => format!("{many} partitions"),
-    };
+    let partitions = counted(topic.partitions.len() as u64, "partition");
     output.line(&format!("topic {}: {done}, {partitions}", topic.name))
 }
 

@@ -24,7 +24,9 @@ pub(crate) enum ValueError {
     #[error("a number of records per second above 0 is expected, for example 20 or 0.5/s")]
     Rate,
     /// Neither a word nor a number nor a moment.
-    #[error("earliest, latest, an offset, or @ with a moment is expected (@-10m, @2026-01-31T12:00:00Z, @1769860800000)")]
+    #[error(
+        "earliest, latest, an offset, or @ with a moment is expected (@-10m, @2026-01-31T12:00:00Z, @1769860800000)"
+    )]
     StartAt,
     /// An offset below zero.
     #[error(transparent)]

@@ -85,8 +85,9 @@ impl FromStr for FormatString {
                     found => {
                         let letter = found.map(|(letter, _)| letter);
                         let field = FIELDS.iter().find(|(known, _)| Some(*known) == letter);
-                        let (_, field) = field.ok_or_else(|| {
-                            FormatError::Field { found: letter.into_iter().collect(), place }
+                        let (_, field) = field.ok_or_else(|| FormatError::Field {
+                            found: letter.into_iter().collect(),
+                            place,
                         })?;
                         if !literal.is_empty() {
                             parts.push(Part::Literal(std::mem::take(&mut literal)));
@@ -220,10 +221,7 @@ mod tests {
     #[test]
     fn every_field_is_written() {
         let all = shown("%t %p %o %T\\t%k(%K)=%s(%S) [%h] 100%%\\n", Some(b"k1"), Some(b"v"));
-        assert_eq!(
-            all,
-            "ratings 3 42 1700000000000\tk1(2)=v(1) [source=web,trace=NULL] 100%\n"
-        );
+        assert_eq!(all, "ratings 3 42 1700000000000\tk1(2)=v(1) [source=web,trace=NULL] 100%\n");
     }
 
     #[test]

@@ -67,9 +67,7 @@ pub(super) enum Scalar<'a> {
 pub(super) fn scalar(text: &str) -> Option<Scalar<'_>> {
     match text {
         "null" => Some(Scalar::Null),
-        string if string.starts_with('"') => {
-            serde_json::from_str(string).ok().map(Scalar::Text)
-        }
+        string if string.starts_with('"') => serde_json::from_str(string).ok().map(Scalar::Text),
         other => Some(Scalar::Other(other)),
     }
 }
@@ -150,8 +148,23 @@ mod tests {
 
     #[test]
     fn what_is_not_one_object_is_refused() {
-        for bad in ["", "{", "}", "[]", "1", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{\"a\":1}x",
-            "{\"a\":1} {}", "{1:2}", "{,}", "{\"a\":1 \"b\":2}", "{\"a\":01}"] {
+        for bad in [
+            "",
+            "{",
+            "}",
+            "[]",
+            "1",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\":1}x",
+            "{\"a\":1} {}",
+            "{1:2}",
+            "{,}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":01}",
+        ] {
             assert_eq!(members(bad), None, "{bad}");
         }
         for bad in ["", "[", "{}", "[1,]", "[1 2]", "[1]]", "[,]"] {
@@ -168,7 +181,10 @@ mod tests {
         assert_eq!(scalar_at(line, "none"), Err(FieldError::Null { path: "none".into() }));
         assert_eq!(scalar_at(line, "at.town"), Err(FieldError::Missing { path: "at.town".into() }));
         assert_eq!(scalar_at(line, "id.x"), Err(FieldError::NotAnObject { place: "id".into() }));
-        assert_eq!(scalar_at("[1]", "id"), Err(FieldError::NotAnObject { place: "the line".into() }));
+        assert_eq!(
+            scalar_at("[1]", "id"),
+            Err(FieldError::NotAnObject { place: "the line".into() })
+        );
     }
 
     proptest! {

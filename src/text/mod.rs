@@ -14,7 +14,7 @@ mod statements;
 pub(crate) use flag_values::{Moment, Rate, Setting, StartAt};
 pub(crate) use format_string::{FormatString, unescape};
 pub(crate) use json_scan::{FieldError, scalar_at};
-pub(crate) use numbers::{bytes_size, count, printable};
+pub(crate) use numbers::{bytes_size, count, counted, printable};
 pub(crate) use record_json::{LineError, Parsed, parse_line, write_line};
 pub(crate) use rows::{JsonRow, RowTable};
 pub(crate) use seen::Seen;

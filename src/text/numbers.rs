@@ -15,6 +15,12 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A number of things: `1 record`, `2,000 records`. For nouns that take an s.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(number))
+}
+
 /// A number of bytes in the unit that suits it: `17 B`, `1.5 KiB`, `20.0 GiB`.
 pub(crate) fn bytes_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -53,12 +59,25 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        let cases =
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (123_456, "123,456"), (1 << 20, "1,048,576")];
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (123_456, "123,456"),
+            (1 << 20, "1,048,576"),
+        ];
         for (number, text) in cases {
             assert_eq!(count(number), text);
         }
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        let cases = [(0, "0 records"), (1, "1 record"), (2_000, "2,000 records")];
+        for (number, text) in cases {
+            assert_eq!(counted(number, "record"), text);
+        }
     }
 
     #[test]

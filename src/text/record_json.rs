@@ -329,7 +329,8 @@ mod tests {
         assert_eq!(parsed.record.headers.len(), 2);
         assert_eq!(parsed.record.headers[0].value.as_deref(), Some(&b"1"[..]));
         assert_eq!(parsed.record.headers[1].value, None);
-        let pairs = parse(r#"{"value":"v","headers":[["a","1"],["a",{"base64":"/w=="}]]}"#).unwrap();
+        let pairs =
+            parse(r#"{"value":"v","headers":[["a","1"],["a",{"base64":"/w=="}]]}"#).unwrap();
         assert_eq!(pairs.record.headers[1].value.as_deref(), Some(&[255][..]));
         assert_eq!(pairs.record.timestamp, None);
     }
@@ -343,8 +344,14 @@ mod tests {
         assert!(matches!(parse(r#"{"key":"a"}"#), Err(E::NoValue)));
         assert!(matches!(parse(r#"{"valeu":1}"#), Err(E::UnknownField { .. })));
         assert!(matches!(parse(r#"{"value":1,"value":2}"#), Err(E::Twice { name: "value" })));
-        assert!(matches!(parse(r#"{"value":1,"key":1,"key_base64":""}"#), Err(E::Twice { name: "key" })));
-        assert!(matches!(parse(r#"{"value_base64":"?"}"#), Err(E::Base64 { name: "value_base64" })));
+        assert!(matches!(
+            parse(r#"{"value":1,"key":1,"key_base64":""}"#),
+            Err(E::Twice { name: "key" })
+        ));
+        assert!(matches!(
+            parse(r#"{"value_base64":"?"}"#),
+            Err(E::Base64 { name: "value_base64" })
+        ));
         assert!(matches!(parse(r#"{"value":1,"timestamp":"x"}"#), Err(E::NotANumber { .. })));
         assert!(matches!(parse(r#"{"value":1,"partition":-1}"#), Err(E::Partition(_))));
         assert!(matches!(parse(r#"{"value":1,"headers":[["a"]]}"#), Err(E::Headers)));

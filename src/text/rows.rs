@@ -77,8 +77,11 @@ impl RowTable {
         let mut line = String::new();
         for (column, cell) in self.columns.iter().zip(cells) {
             let width = column.characters;
-            let padded =
-                if column.is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+            let padded = if column.is_number {
+                format!("{cell:>width$}")
+            } else {
+                format!("{cell:<width$}")
+            };
             line.push_str(&padded);
             line.push_str("  ");
         }

@@ -333,7 +333,7 @@ mod tests {
     }
 
     async fn next(body: &mut BoundedBody) -> Option<Result<Frame<Bytes>, Status>> {
-        poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+        poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut *body), context)).await
     }
 
     #[tokio::test(start_paused = true)]

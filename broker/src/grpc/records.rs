@@ -122,8 +122,11 @@ impl v1::log_server::Log for LogService {
         let this = self.clone();
         // `then` submits one request after the other, which is the order; `buffered` lets them wait together and
         // answers in that order. A request that is refused as a whole ends the stream, behind the earlier answers.
+        // No further request is read once the broker is leaving.
+        let leaving = self.service.drain().clone();
         let answers = requests
             .into_inner()
+            .take_until(async move { leaving.leaving().await })
             .then(move |request| {
                 let this = this.clone();
                 async move { this.submit(request?).await }

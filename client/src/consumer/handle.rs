@@ -99,7 +99,7 @@ impl Consumer {
             None => {
                 let ConsumerConfig { backoff, give_up, .. } = self.config;
                 let transport = &self.transport;
-                let describe = async || transport.describe_topic(topic.clone()).await;
+                let describe = || transport.describe_topic(topic.clone());
                 let found = persist(backoff, give_up, describe).await?;
                 found.partitions.into_iter().map(|it| it.partition).collect()
             }
@@ -238,7 +238,7 @@ impl Consumer {
                 at,
             })
             .collect();
-        let find = async || {
+        let find = || async {
             let found = self.transport.find_positions(entries.clone()).await?;
             found.into_iter().collect::<Result<Vec<PositionFound>>>()
         };

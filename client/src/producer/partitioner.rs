@@ -14,38 +14,12 @@ use protocol::id::Partition;
 /// assert_eq!(partition_for_key(b"foobar", 5), Partition::new(1).unwrap());
 /// ```
 pub fn partition_for_key(key: &[u8], partition_count: u32) -> Partition {
-    let positive = murmur2(key).cast_unsigned() & 0x7fff_ffff;
-    let index = positive.checked_rem(partition_count).unwrap_or(0);
-    // Below the count of a topic, hence below the limit that Partition checks.
-    Partition::new(index.into()).unwrap_or(Partition::ZERO)
+    protocol::partitioner::partition_of_key(key, partition_count)
 }
 
-/// MurmurHash2, 32 bits, with the seed that Kafka uses.
+/// MurmurHash2, 32 bits, with the seed that Kafka uses, signed as Kafka has it.
 pub fn murmur2(data: &[u8]) -> i32 {
-    const SEED: u32 = 0x9747_b28c;
-    const M: u32 = 0x5bd1_e995;
-    const R: u32 = 24;
-
-    // Kafka's lengths are 32 bits; no key comes near.
-    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-    let mut hash = SEED ^ length;
-    let (words, tail) = data.as_chunks::<4>();
-    for &[a, b, c, d] in words {
-        // The hash is defined on words with the lowest byte first.
-        let mut word = u32::from_be_bytes([d, c, b, a]);
-        word = word.wrapping_mul(M);
-        word ^= word >> R;
-        word = word.wrapping_mul(M);
-        hash = hash.wrapping_mul(M) ^ word;
-    }
-    if !tail.is_empty() {
-        let last = tail.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
-        hash = (hash ^ last).wrapping_mul(M);
-    }
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(M);
-    hash ^= hash >> 15;
-    hash.cast_signed()
+    protocol::partitioner::murmur2(data).cast_signed()
 }
 
 #[cfg(test)]

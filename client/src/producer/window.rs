@@ -367,7 +367,7 @@ impl Window {
         if error.outcome() == Outcome::OutOfOrderSequence && self.config.idempotent {
             let uncertain = flight.uncertain;
             let spent = matches!(self.identity, Identity::Spent(_));
-            if behind_another || spent {
+            if behind_another || (spent && !uncertain) {
                 // Refused only because one before it was: certainly not written by this attempt.
                 flight.state = State::Queued;
                 self.retry_at.get_or_insert(now);
@@ -592,6 +592,7 @@ mod tests {
         let expired = now + timeout;
         window.expire(expired);
         assert_eq!(settled(&mut window), [(0, Err(Outcome::TimedOut))]);
+        assert!(!window.lacks_identity(), "one is not settled under the old identity");
         assert_eq!(send(&mut window, 2, expired), [(7, 2)], "only to learn what became of it");
         window.answer(1, 2, failed(Outcome::OutOfOrderSequence), expired);
         assert_eq!(settled(&mut window), [(1, Err(Outcome::Disconnected))]);

@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(outbox.answered(Ok(vec![appended(0)])), Answered::Fine);
         let (settled, lanes) = outbox.settled();
         assert_eq!(settled, &mark(20));
-        let ends: Vec<_> = lanes.iter().map(|lane| (lane.next_sequence.get(), lane.sink_end.get()));
+        let ends = lanes.iter().map(|lane| (lane.next_sequence.get(), lane.sink_end.get()));
         assert_eq!(ends.collect::<Vec<_>>(), [(5, 10), (1, 1)]);
         assert!(outbox.is_empty());
     }

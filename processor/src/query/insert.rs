@@ -1,18 +1,88 @@
-//! INSERT INTO name VALUES: expressions without columns to rows of a stream, checked against its types.
+//! INSERT INTO name VALUES: expressions without columns to rows of a stream, checked against its types, and written.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use protocol::id::Timestamp;
+use client::partitioner::partition_for_key;
+use client::transport::Transport;
+use parking_lot::Mutex;
+use protocol::id::{Partition, Timestamp, TopicName};
 use protocol::record::Record;
-use sql::ast::{Expr, InsertValues};
-use sql::compile::compile_as;
+use sql::ast::{Expr, ExprKind, InsertValues};
+use sql::compile::{compile, compile_as};
 use sql::schema::{ColumnRef, Pseudo, Schema};
 use sql::value::{SqlType, Value};
 use sql::{Change, Place, Row, Rows, RowsBuilder};
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::format::rows::RowsWriter;
+use crate::journal::Journal;
 use crate::plan::declare::Stream;
+
+/// Partitions that an inserter keeps a journal for; past that it starts anew.
+const JOURNALS_MAX: usize = 1_000;
+
+/// Writes the records of INSERT VALUES. One for the whole engine, so that what one caller writes stays in order.
+#[derive(Debug)]
+pub struct Inserter {
+    transport: Arc<dyn Transport>,
+    clock: Clock,
+    /// Guards the map alone; held for a look or a change.
+    journals: Mutex<HashMap<(TopicName, Partition), Journal>>,
+    /// Records without a key take turns through the partitions, statement by statement.
+    turn: AtomicU32,
+}
+
+impl Inserter {
+    /// An inserter that has written nothing.
+    pub fn new(transport: Arc<dyn Transport>, clock: Clock) -> Self {
+        Self { transport, clock, journals: Mutex::default(), turn: AtomicU32::new(0) }
+    }
+
+    /// Writes records where their keys belong; waits until they are durable. Those of one partition are whole or not
+    /// there.
+    ///
+    /// # Errors
+    /// What the broker says.
+    ///
+    /// # After an error
+    /// Records of other partitions may be there; the error says whether its own may be.
+    pub async fn insert(&self, topic: &TopicName, records: Vec<Record>) -> Result<()> {
+        let described = self.transport.describe_topic(topic.clone()).await?;
+        let count = u32::try_from(described.partitions.len()).unwrap_or(u32::MAX);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(count).unwrap_or(0);
+        let keyless = Partition::new(turn.into()).unwrap_or_default();
+        let mut by_partition: BTreeMap<Partition, Vec<Record>> = BTreeMap::new();
+        for record in records {
+            let partition =
+                record.key.as_ref().map_or(keyless, |key| partition_for_key(key, count));
+            by_partition.entry(partition).or_default().push(record);
+        }
+        for (partition, records) in by_partition {
+            self.journal(topic, partition).append(records).await?;
+        }
+        Ok(())
+    }
+
+    /// The topic is gone: whatever has its name next is another one.
+    pub fn forget(&self, topic: &TopicName) {
+        self.journals.lock().retain(|(known, _), _| known != topic);
+    }
+
+    fn journal(&self, topic: &TopicName, partition: Partition) -> Journal {
+        let mut journals = self.journals.lock();
+        if journals.len() >= JOURNALS_MAX {
+            journals.clear();
+        }
+        let start = || {
+            let transport = Arc::clone(&self.transport);
+            Journal::start(transport, topic.clone(), partition, self.clock.clone())
+        };
+        journals.entry((topic.clone(), partition)).or_insert_with(start).clone()
+    }
+}
 
 /// The records that the statement makes.
 ///
@@ -68,21 +138,15 @@ fn named_columns(insert: &InsertValues, schema: &Schema) -> Result<Vec<(ColumnRe
     let mut columns: Vec<(ColumnRef, String)> = Vec::new();
     for name in &insert.columns {
         // ROWKEY is what the key was called in 2019.
-        let found = match name.as_str() {
-            "ROWKEY" if schema.key().len() == 1 => Ok(ColumnRef::Key(0)),
-            name => schema.find(None, name),
-        };
-        let column = found.map_err(|error| Error::Internal(error.to_string())).or_else(|_| {
-            let expr = sql::ast::Expr::new(
-                sql::ast::ExprKind::Column { source: None, name: name.clone() },
-                Place::START,
-            );
-            // Compiling it gives the error with its advice.
-            match sql::compile::compile(&expr, schema) {
-                Err(error) => Err(Error::from(error)),
-                Ok(_) => Err(Error::Internal(format!("the column {name} was not found"))),
+        let column = match name.as_str() {
+            "ROWKEY" if schema.key().len() == 1 => ColumnRef::Key(0),
+            plain => {
+                // Compiled for its error, which has advice.
+                let kind = ExprKind::Column { source: None, name: name.clone() };
+                compile(&Expr::new(kind, Place::START), schema)?;
+                schema.find(None, plain).map_err(|error| Error::Internal(error.to_string()))?
             }
-        })?;
+        };
         if columns.iter().any(|(known, _)| *known == column) {
             let cause = sql::Cause::Twice { what: format!("the column {name}") };
             return Err(sql::SqlError::new(Place::START, cause).into());

@@ -513,9 +513,17 @@ impl Display for Expr {
 /// A minus before a number would be part of it, and two in a row would begin a comment.
 fn write_negation(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
     match &expr.kind {
-        ExprKind::Literal(_) => write!(f, "-({expr})"),
         ExprKind::Negate(_) => write!(f, "- {expr}"),
+        _ if begins_with_literal(expr) => write!(f, "-({expr})"),
         _ => write!(f, "-{}", Operand(expr, rank::SIGN)),
+    }
+}
+
+fn begins_with_literal(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Literal(_) => true,
+        ExprKind::Field { expr, .. } | ExprKind::Index { expr, .. } => begins_with_literal(expr),
+        _ => false,
     }
 }
 

@@ -293,7 +293,7 @@ fn read_field<'t>(
     // A field that touches the next has exactly its letters; one letter alone takes what digits there are.
     let (least, most) = match (letter, count) {
         ('S', _) | (_, 2) => (count, count),
-        (_, 1) if !touches => (1, 19),
+        (_, 1) if !touches => (1, 9),
         ('y' | 'u', _) if !touches => (count, 9),
         _ => (count, count),
     };

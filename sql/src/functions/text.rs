@@ -355,8 +355,9 @@ fn pad(row: &[Value], left: bool) -> RowResult {
 
 fn replace(row: &[Value]) -> RowResult {
     let (input, old, new) = (text(row, 0), text(row, 1), text(row, 2));
-    if input.len().saturating_mul(new.len().max(1)) > RESULT_MAX * 64 {
-        return Err(RowCause::TooLarge { what: "characters", limit: RESULT_MAX });
+    let added = input.matches(old).count().saturating_mul(new.len());
+    if added > RESULT_MAX {
+        return Err(RowCause::TooLarge { what: "bytes", limit: RESULT_MAX });
     }
     Ok(Value::String(input.replace(old, new)))
 }

@@ -332,7 +332,7 @@ fn number(cursor: &Cursor<'_>, digits: &str, negative: bool) -> Result<Literal> 
 }
 
 /// Whether `(a, b) =>` stands here.
-fn is_lambda(cursor: &Cursor<'_>) -> bool {
+pub(super) fn is_lambda(cursor: &Cursor<'_>) -> bool {
     let mut ahead = 1;
     loop {
         if !matches!(cursor.peek_at(ahead), Some(Token::Word(_) | Token::Name(_))) {

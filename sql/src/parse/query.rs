@@ -1,7 +1,7 @@
 //! SELECT with its clauses.
 
 use super::cursor::Cursor;
-use super::expression::{parse_expr, type_name};
+use super::expression::{is_lambda, parse_expr, type_name};
 use crate::ast::{
     Emit, Expr, Join, JoinKind, Name, Query, SelectItem, Source, SpanUnit, TimeSpan, TypeName,
     Window, WindowShape, Within, Written,
@@ -55,7 +55,11 @@ fn expressions(cursor: &mut Cursor<'_>, words: &[&str]) -> Result<Vec<Expr>> {
     if !cursor.eat(words) {
         return Ok(Vec::new());
     }
-    if encloses_a_list(cursor) { cursor.enclosed(parse_expr) } else { cursor.list(parse_expr) }
+    if encloses_a_list(cursor) && !is_lambda(cursor) {
+        cursor.enclosed(parse_expr)
+    } else {
+        cursor.list(parse_expr)
+    }
 }
 
 /// Whether a parenthesis stands here that has a comma of its own inside.

@@ -5,6 +5,11 @@
 //! - `meaning`: types, errors and single rules, by example;
 //! - `docs`: the documentation shows the functions there are, and its examples parse.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests end where their premise fails, as tests do"
+)]
+
 mod docs;
 mod grammar;
 mod meaning;

@@ -173,8 +173,11 @@ fn a_mask_has_no_nulls() {
 #[test]
 fn decimals_are_exact() {
     gives("CAST(0.1 AS DECIMAL(5, 1)) + 0.2", ["0.3", "0.3", "0.3"]);
-    gives("1.00 / 3.0", ["0.33333", "0.33333", "0.33333"].map(|_| "0.333333"));
+    gives("1.00 / 3.0", ["0.333333"; 3]);
     gives("CAST(stars AS DECIMAL(4, 2)) % 3", ["1.00", "0.00", "null"]);
+    let large = "CAST('12345678901234567890123456789012345.678' AS DECIMAL(38, 3))";
+    gives(&format!("{large} / {large}"), ["1.000000"; 3]);
+    gives("CAST(-2 AS DECIMAL(38, 6)) / 3", ["-0.666667"; 3]);
     assert_eq!(evaluate("1.5 / CAST(stars AS DECIMAL(1, 0))").errors.len(), 1);
 }
 

@@ -1,0 +1,212 @@
+//! A derived topic equals its oracle exactly, whatever broke and whenever the process was killed.
+//!
+//! The story: records come, a query copies those with few stars, answers get lost, the process is killed or stops as it
+//! should, another one starts. The method: each life has a runtime of its own that is dropped at a random moment; the
+//! last life has no faults, and must end with every row once, in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use client::fake::{Call, FakeBroker, Fault};
+use proptest::prelude::*;
+use protocol::outcome::Outcome;
+use thalweg_processor::Engine;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{DEADLINE, create_topic, feed, open, run, until, values};
+
+const SOURCE_PARTITIONS: u32 = 2;
+
+/// One life of the process.
+#[derive(Clone, Debug)]
+struct Life {
+    /// Records that come while it lives, for each source partition.
+    records: [usize; 2],
+    /// Faults of the broker, one after the other.
+    faults: Vec<(Call, Fault)>,
+    /// It ends after so many further appends...
+    appends: usize,
+    /// ...or so many milliseconds.
+    ms_max: u64,
+    /// As it should, or by a kill.
+    graceful: bool,
+}
+
+fn any_life() -> impl Strategy<Value = Life> {
+    let fault = prop_oneof![
+        3 => Just(Fault::DropAfter),
+        2 => Just(Fault::DropBefore),
+        1 => Just(Fault::Refuse(Outcome::Unavailable)),
+    ];
+    let call = prop_oneof![4 => Just(0_u8), 1 => Just(1)];
+    let faults = prop::collection::vec((call, fault), 0..6).prop_map(|faults| {
+        let call = |number| if number == 0 { Call::Produce } else { Call::Fetch };
+        faults.into_iter().map(|(number, fault)| (call(number), fault)).collect()
+    });
+    (prop::array::uniform2(0_usize..40), faults, 0_usize..12, 0_u64..60, prop::bool::weighted(0.2))
+        .prop_map(|(records, faults, appends, ms_max, graceful)| Life {
+            records,
+            faults,
+            appends,
+            ms_max,
+            graceful,
+        })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Records whose every third has a key; their stars go round.
+fn records(partition: u32, from: usize, count: usize) -> Vec<(Option<String>, String)> {
+    (from..from + count)
+        .map(|id| {
+            let key = id.is_multiple_of(3).then(|| format!("user-{}", id % 7));
+            (key, format!(r#"{{"P":{partition},"ID":{id},"STARS":{}}}"#, id % 5))
+        })
+        .collect()
+}
+
+/// What the query makes of the first `count` records of a source partition: (key, value), in order.
+fn oracle(partition: u32, count: usize) -> Vec<(Option<String>, String)> {
+    let kept = |(_, id): &(Option<String>, usize)| id % 5 < 3;
+    let key = |id: usize| id.is_multiple_of(3).then(|| format!("user-{}", id % 7));
+    (0..count)
+        .map(|id| (key(id), id))
+        .filter(kept)
+        .map(|(key, id)| (key, format!(r#"{{"P":{partition},"ID":{id},"STARS":{}}}"#, id % 5)))
+        .collect()
+}
+
+async fn make_query(engine: &Engine) {
+    run(
+        engine,
+        "CREATE STREAM RATINGS (USER STRING KEY, P INT, ID BIGINT, STARS INT) WITH (KAFKA_TOPIC='ratings', VALUE_FORMAT='JSON');
+         CREATE STREAM POOR WITH (PARTITIONS=3) AS SELECT * FROM RATINGS WHERE STARS < 3;",
+    )
+    .await;
+}
+
+/// Each sink partition holds, of each source partition, exactly the rows of the oracle, in order.
+fn check(broker: &FakeBroker, fed: [usize; 2]) -> Result<(), TestCaseError> {
+    for (partition, count) in (0..).zip(fed) {
+        let mut expected: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (key, value) in oracle(partition, count) {
+            let lane = match key {
+                Some(key) => client::partitioner::partition_for_key(key.as_bytes(), 3).get(),
+                None => partition % 3,
+            };
+            expected.entry(lane).or_default().push(value);
+        }
+        let mark = format!(r#"{{"P":{partition},"#);
+        let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for (lane, value) in values(broker, "POOR") {
+            if value.starts_with(&mark) {
+                found.entry(lane).or_default().push(value);
+            }
+        }
+        prop_assert_eq!(found, expected, "source partition {}", partition);
+    }
+    Ok(())
+}
+
+async fn live(broker: &Arc<FakeBroker>, life: &Life, fed: &mut [usize; 2]) {
+    let engine = open(broker).await;
+    for (call, fault) in &life.faults {
+        broker.fail(*call, fault.clone(), 1);
+    }
+    let appends = broker.calls(Call::Produce) + life.appends;
+    let end = Instant::now() + std::time::Duration::from_millis(life.ms_max);
+    for (partition, count) in (0..SOURCE_PARTITIONS).zip(life.records) {
+        let at = partition as usize;
+        // The producer outside must not meet the faults that are meant for the query.
+        let batch = records(partition, fed[at], count);
+        feed_surely(broker, partition, batch).await;
+        fed[at] += count;
+    }
+    while broker.calls(Call::Produce) < appends && Instant::now() < end {
+        sleep(std::time::Duration::from_millis(1)).await;
+    }
+    broker.heal();
+    if life.graceful {
+        engine.close().await;
+    }
+}
+
+/// Feeding counts as a produce call too: planned faults are set aside by feeding through a broker without them.
+async fn feed_surely(broker: &Arc<FakeBroker>, partition: u32, batch: Vec<(Option<String>, String)>) {
+    let broker = Arc::clone(broker);
+    feed(&broker, "ratings", partition, batch).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_row_is_lost_or_repeated(lives in prop::collection::vec(any_life(), 1..7)) {
+        let broker = FakeBroker::new();
+        let mut fed = [0; 2];
+        runtime().block_on(async {
+            create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+            let engine = open(&broker).await;
+            make_query(&engine).await;
+        });
+        for life in &lives {
+            // Dropping the runtime drops everything that runs in it, wherever it stands.
+            runtime().block_on(live(&broker, life, &mut fed));
+        }
+        let expected: usize = (0..).zip(fed).map(|(partition, count)| oracle(partition, count).len()).sum();
+        runtime().block_on(async {
+            let engine = open(&broker).await;
+            let deadline = Instant::now() + DEADLINE;
+            while values(&broker, "POOR").len() < expected && Instant::now() < deadline {
+                sleep(std::time::Duration::from_millis(1)).await;
+            }
+            // What would be repeated would come now: a graceful stop waits for everything under way.
+            engine.close().await;
+        });
+        check(&broker, fed)?;
+    }
+}
+
+#[test]
+fn a_graceful_stop_leaves_nothing_to_scan_and_loses_nothing() {
+    let broker = FakeBroker::new();
+    runtime().block_on(async {
+        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+        let engine = open(&broker).await;
+        make_query(&engine).await;
+        feed(&broker, "ratings", 0, records(0, 0, 100)).await;
+        let expected = oracle(0, 100).len();
+        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
+        engine.close().await;
+        feed(&broker, "ratings", 0, records(0, 100, 50)).await;
+        let engine = open(&broker).await;
+        let expected = oracle(0, 150).len();
+        until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
+        engine.close().await;
+    });
+    check(&broker, [150, 0]).unwrap();
+}
+
+#[test]
+fn lost_answers_cost_no_row() {
+    let broker = FakeBroker::new();
+    runtime().block_on(async {
+        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+        let engine = open(&broker).await;
+        make_query(&engine).await;
+        let mut fed = 0;
+        for round in 0..20 {
+            feed(&broker, "ratings", 0, records(0, fed, 10)).await;
+            fed += 10;
+            let fault = if round % 2 == 0 { Fault::DropAfter } else { Fault::DropBefore };
+            broker.fail(Call::Produce, fault, 1);
+            let expected = oracle(0, fed).len();
+            until("the rows are there", || values(&broker, "POOR").len() >= expected).await;
+            broker.heal();
+        }
+        engine.close().await;
+    });
+    check(&broker, [200, 0]).unwrap();
+}
