@@ -35,9 +35,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
 
     let producer = thalweg.producer();
-    for (id, customer, amount) in
-        [(1, "ada", 20.0), (2, "grace", 250.0), (3, "mary", 99.9), (4, "edith", 100.0), (5, "joan", 4_711.0)]
-    {
+    for (id, customer, amount) in [
+        (1, "ada", 20.0),
+        (2, "grace", 250.0),
+        (3, "mary", 99.9),
+        (4, "edith", 100.0),
+        (5, "joan", 4_711.0),
+    ] {
         let order = format!(r#"{{"id": {id}, "customer": "{customer}", "amount": {amount}}}"#);
         producer.send(&"orders".parse()?, None, Record::new(id.to_string(), order)).await?;
     }

@@ -163,8 +163,11 @@ impl Thalweg {
     pub async fn create_topic(&self, name: &str, partitions: u32) -> Result<TopicName, Refusal> {
         let name = TopicName::new(name)
             .map_err(|error| Refusal::new(Outcome::InvalidTopicName, error.to_string()))?;
-        let spec =
-            TopicSpec { name: name.clone(), partitions: Some(partitions), settings: BTreeMap::new() };
+        let spec = TopicSpec {
+            name: name.clone(),
+            partitions: Some(partitions),
+            settings: BTreeMap::new(),
+        };
         self.broker.service().create_topic(spec).await?;
         Ok(name)
     }

@@ -71,7 +71,8 @@ fn mutate(session: &[u8], random: &mut Random) -> Vec<u8> {
                 }
             }
             5 => {
-                let noise: Vec<u8> = (0..random.below(100)).map(|_| random.next().to_be_bytes()[0]).collect();
+                let noise: Vec<u8> =
+                    (0..random.below(100)).map(|_| random.next().to_be_bytes()[0]).collect();
                 bytes.splice(place..place, noise);
             }
             _ => {
@@ -116,7 +117,8 @@ async fn record_session(broker: &BrokerProcess, topic: &TopicName) -> Vec<u8> {
         let server = tokio::net::TcpStream::connect(target).await.unwrap();
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
-        let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+        let back =
+            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
         let mut buffer = vec![0; 65536];
         while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
             log.lock().extend_from_slice(&buffer[..count]);
@@ -128,7 +130,10 @@ async fn record_session(broker: &BrokerProcess, topic: &TopicName) -> Vec<u8> {
     use_broker(transport, topic, 20).await;
     proxy.abort();
     let session = recorded.lock().clone();
-    assert!(session.starts_with(b"PRI * HTTP/2.0"), "the session begins with the preface of HTTP/2");
+    assert!(
+        session.starts_with(b"PRI * HTTP/2.0"),
+        "the session begins with the preface of HTTP/2"
+    );
     session
 }
 
@@ -138,7 +143,12 @@ async fn use_broker(transport: Arc<GrpcTransport>, topic: &TopicName, records: u
     let producer = Producer::new(transport.clone(), ProducerConfig::default());
     let mut tickets = Vec::new();
     for number in 0..records {
-        tickets.push(producer.send(topic, None, Record::new("key", format!("value {number}"))).await.unwrap());
+        tickets.push(
+            producer
+                .send(topic, None, Record::new("key", format!("value {number}")))
+                .await
+                .unwrap(),
+        );
     }
     let mut last = None;
     for ticket in tickets {
@@ -153,7 +163,8 @@ async fn use_broker(transport: Arc<GrpcTransport>, topic: &TopicName, records: u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_bytes_harm_nobody() {
-    let sessions = std::env::var("THALWEG_HOSTILE_SESSIONS").map_or(1_500, |count| count.parse().unwrap());
+    let sessions =
+        std::env::var("THALWEG_HOSTILE_SESSIONS").map_or(1_500, |count| count.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let broker = BrokerProcess::start(folder.path(), &["durability=os"]);
     let topic: TopicName = "victims".parse().unwrap();
@@ -164,10 +175,12 @@ async fn hostile_bytes_harm_nobody() {
     let before = resident_bytes(broker.id());
 
     let mut random = Random(0x7468_616c_7765_6721);
-    let http_session = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+    let http_session =
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n";
     for number in 0..sessions {
         let (grpc, http) = (mutate(&session, &mut random), mutate(http_session, &mut random));
-        let noise: Vec<u8> = (0..random.below(300)).map(|_| random.next().to_be_bytes()[0]).collect();
+        let noise: Vec<u8> =
+            (0..random.below(300)).map(|_| random.next().to_be_bytes()[0]).collect();
         let listens = number % 2 == 0;
         let (grpc_door, http_door) = (broker.grpc.clone(), broker.http.clone());
         tokio::task::spawn_blocking(move || {
@@ -180,7 +193,9 @@ async fn hostile_bytes_harm_nobody() {
         if number % 250 == 0 {
             tokio::time::timeout(DEADLINE, use_broker(transport.clone(), &topic, 10))
                 .await
-                .unwrap_or_else(|_| panic!("a well-behaved client is stuck after {number} hostile sessions"));
+                .unwrap_or_else(|_| {
+                    panic!("a well-behaved client is stuck after {number} hostile sessions")
+                });
         }
     }
     use_broker(transport, &topic, 100).await;
@@ -191,7 +206,10 @@ async fn hostile_bytes_harm_nobody() {
         if growth <= GROWTH_BYTES_MAX {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "the broker has grown by {growth} bytes");
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the broker has grown by {growth} bytes"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(broker.panics(), Vec::<String>::new());

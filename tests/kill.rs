@@ -53,7 +53,8 @@ async fn produce(
         }
         for (number, ticket) in tickets {
             let placed = ticket.await.expect("an idempotent producer outlives a restart");
-            acknowledged.insert((producer_number, number), (placed.partition.get(), placed.offset.get()));
+            acknowledged
+                .insert((producer_number, number), (placed.partition.get(), placed.offset.get()));
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -62,7 +63,10 @@ async fn produce(
 }
 
 /// Reads everything: for each producer its numbers in the order of the log, with their places.
-async fn read_all(transport: Arc<GrpcTransport>, topic: &TopicName) -> BTreeMap<u64, Vec<(u64, (u32, i64))>> {
+async fn read_all(
+    transport: Arc<GrpcTransport>,
+    topic: &TopicName,
+) -> BTreeMap<u64, Vec<(u64, (u32, i64))>> {
     let mut consumer = Consumer::new(transport, ConsumerConfig::default());
     consumer.assign(topic, None, Position::Earliest).await.unwrap();
     let ends = consumer.ends().await.unwrap();
@@ -88,7 +92,8 @@ async fn survive(durability: &str) {
     let mut broker = BrokerProcess::start(folder.path(), &settings);
     let topic: TopicName = "numbers".parse().unwrap();
     let transport = GrpcTransport::connect(&broker.grpc).unwrap();
-    let spec = TopicSpec { name: topic.clone(), partitions: Some(PARTITIONS), settings: BTreeMap::new() };
+    let spec =
+        TopicSpec { name: topic.clone(), partitions: Some(PARTITIONS), settings: BTreeMap::new() };
     Admin::new(transport.clone()).create_topic(spec).await.unwrap();
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -98,13 +103,22 @@ async fn survive(durability: &str) {
         let transport = GrpcTransport::connect(&broker.grpc).unwrap();
         let config = ProducerConfig::default().delivery_timeout(DEADLINE);
         let producer = Producer::new(transport, config);
-        producers.push(tokio::spawn(produce(number, producer, topic.clone(), stop.clone(), count.clone())));
+        producers.push(tokio::spawn(produce(
+            number,
+            producer,
+            topic.clone(),
+            stop.clone(),
+            count.clone(),
+        )));
     }
     for round in 0..rounds {
         let wanted = count.load(Ordering::Relaxed) + ACKNOWLEDGED_PER_ROUND;
         let started = Instant::now();
         while count.load(Ordering::Relaxed) < wanted {
-            assert!(started.elapsed() < DEADLINE, "round {round}: producers do not go on after a restart");
+            assert!(
+                started.elapsed() < DEADLINE,
+                "round {round}: producers do not go on after a restart"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         broker.kill();
@@ -124,7 +138,9 @@ async fn survive(durability: &str) {
     }
     let places: BTreeMap<(u64, u64), (u32, i64)> = found
         .iter()
-        .flat_map(|(producer, numbers)| numbers.iter().map(|(number, place)| ((*producer, *number), *place)))
+        .flat_map(|(producer, numbers)| {
+            numbers.iter().map(|(number, place)| ((*producer, *number), *place))
+        })
         .collect();
     assert!(acknowledged.len() as u64 >= rounds * ACKNOWLEDGED_PER_ROUND);
     for (record, place) in &acknowledged {

@@ -23,7 +23,11 @@ const CRATES: [(&str, &str, &[&str]); 7] = [
 /// One door for each outside thing: a piece of text, the files that may hold it, and what to use instead.
 const DOORS: [(&str, &[&str], &str); 6] = [
     ("std::fs", &["storage/src/disk.rs", "src/"], "go through storage's Disk"),
-    ("SystemTime", &["broker/src/time.rs", "client/src/clock.rs", "processor/src/clock.rs", "src/"], "take the time as an argument"),
+    (
+        "SystemTime",
+        &["broker/src/time.rs", "client/src/clock.rs", "processor/src/clock.rs", "src/"],
+        "take the time as an argument",
+    ),
     ("std::env::var", &["src/"], "take it as an argument; src/args.rs reads the environment"),
     ("std::process::exit", &[], "return; only main leaves"),
     ("unsafe {", &[], "there is no unsafe code in this house"),
@@ -71,7 +75,9 @@ fn code(text: &str) -> String {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         // Tests stand at the end of a file, perhaps with an attribute between.
-        if line == "#[cfg(test)]" && lines.peek().is_some_and(|next| next.starts_with("mod ") || next.starts_with("#[")) {
+        if line == "#[cfg(test)]"
+            && lines.peek().is_some_and(|next| next.starts_with("mod ") || next.starts_with("#["))
+        {
             break;
         }
         let cut = line.find("//").unwrap_or(line.len());
@@ -90,7 +96,10 @@ fn file_map() -> BTreeMap<&'static str, Vec<String>> {
     let mut folder = None;
     for line in text.lines() {
         if line.starts_with('#') {
-            folder = CRATES.iter().map(|(_, folder, _)| *folder).find(|folder| line.contains(&format!("`{folder}/`")));
+            folder = CRATES
+                .iter()
+                .map(|(_, folder, _)| *folder)
+                .find(|folder| line.contains(&format!("`{folder}/`")));
         }
         if let (Some(folder), Some(row)) = (folder, line.strip_prefix("| `"))
             && let Some((file, _)) = row.split_once('`')
@@ -120,7 +129,8 @@ fn without_super(folder: &str, file: &str, code: &str) -> String {
     let mut code = code.to_owned();
     for up in (1..=parts.len()).rev() {
         let parent = parts[..parts.len() - up].join("::");
-        let parent = if parent.is_empty() { "crate::".to_owned() } else { format!("crate::{parent}::") };
+        let parent =
+            if parent.is_empty() { "crate::".to_owned() } else { format!("crate::{parent}::") };
         code = code.replace(&"super::".repeat(up), &parent);
     }
     code
@@ -132,7 +142,9 @@ fn crate_paths(code: &str) -> Vec<String> {
     let mut rest = code;
     while let Some(start) = rest.find("crate::") {
         rest = &rest[start + "crate::".len()..];
-        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+            .unwrap_or(rest.len());
         let base = rest[..end].trim_end_matches(':').to_owned();
         if rest[end..].starts_with('{') {
             for item in group(&rest[end..]) {
@@ -194,8 +206,16 @@ fn the_file_map_of_architecture_md_equals_the_tree() {
     for (_, folder, _) in CRATES {
         let listed: BTreeSet<_> = map[folder].iter().cloned().collect();
         let there = sources(folder);
-        problems.extend(there.difference(&listed).map(|file| format!("{file}: not in the file map of ARCHITECTURE.md; add a row where its imports allow")));
-        problems.extend(listed.difference(&there).map(|file| format!("{file}: in the file map of ARCHITECTURE.md, but not in the tree; remove the row")));
+        problems.extend(there.difference(&listed).map(|file| {
+            format!(
+                "{file}: not in the file map of ARCHITECTURE.md; add a row where its imports allow"
+            )
+        }));
+        problems.extend(listed.difference(&there).map(|file| {
+            format!(
+                "{file}: in the file map of ARCHITECTURE.md, but not in the tree; remove the row"
+            )
+        }));
         if listed.len() != map[folder].len() {
             problems.push(format!("{folder}: a file stands twice in the file map"));
         }
@@ -212,7 +232,10 @@ fn no_import_points_up() {
         let floor: BTreeMap<&String, usize> = map[folder].iter().zip(0..).collect();
         for file in &map[folder] {
             // Faces declare and re-export; they may name everything below them. Tests may look at everything.
-            if ["/lib.rs", "/mod.rs", "/main.rs", "/tests.rs", "/testing.rs"].iter().any(|end| file.ends_with(end)) {
+            if ["/lib.rs", "/mod.rs", "/main.rs", "/tests.rs", "/testing.rs"]
+                .iter()
+                .any(|end| file.ends_with(end))
+            {
                 continue;
             }
             let code = without_super(folder, file, &code(&read(file)));
@@ -254,7 +277,9 @@ fn crates_depend_only_downwards() {
 #[test]
 fn every_file_says_what_it_is_for_and_keeps_to_its_door() {
     let mut problems = Vec::new();
-    let folders = ["tests", "benches", "examples"].into_iter().chain(CRATES.iter().map(|(_, folder, _)| *folder));
+    let folders = ["tests", "benches", "examples"]
+        .into_iter()
+        .chain(CRATES.iter().map(|(_, folder, _)| *folder));
     for folder in folders.filter(|folder| root().join(folder).exists()) {
         for file in sources(folder) {
             let text = read(&file);
@@ -289,7 +314,8 @@ fn every_file_says_what_it_is_for_and_keeps_to_its_door() {
 /// Compares a table rendered from the code with the document that shows it.
 fn shows(document: &str, table: &str, problems: &mut Vec<String>) {
     if !read(document).contains(table.trim_end()) {
-        problems.push(format!("{document} does not show this table, which the code renders:\n{table}"));
+        problems
+            .push(format!("{document} does not show this table, which the code renders:\n{table}"));
     }
 }
 
@@ -306,21 +332,33 @@ fn documents_show_what_the_code_renders() {
     }
     shows("docs/settings.md", &metrics, &mut problems);
 
-    let mut outcomes = String::from("| outcome | Kafka code | gRPC status | may retry | may have happened | exit code | what to do |\n|---|---|---|---|---|---|---|\n");
+    let mut outcomes = String::from(
+        "| outcome | Kafka code | gRPC status | may retry | may have happened | exit code | what to do |\n|---|---|---|---|---|---|---|\n",
+    );
     for outcome in protocol::outcome::Outcome::ALL {
         let row = outcome.row();
         let yes = |yes: bool| if yes { "yes" } else { "no" };
         let _ = writeln!(
             outcomes,
             "| `{}` | {} | {:?} | {} | {} | {} | {} |",
-            row.name, row.kafka_code, row.grpc, yes(outcome.may_retry()), yes(outcome.may_have_happened()), row.exit_code, row.advice
+            row.name,
+            row.kafka_code,
+            row.grpc,
+            yes(outcome.may_retry()),
+            yes(outcome.may_have_happened()),
+            row.exit_code,
+            row.advice
         );
     }
     shows("docs/protocol.md", &outcomes, &mut problems);
 
     let mut layout = String::from("| bytes | field | meaning |\n|---|---|---|\n");
     for field in protocol::batch::LAYOUT {
-        let _ = writeln!(layout, "| {}..{} | `{}` | {} |", field.bytes.start, field.bytes.end, field.name, field.meaning);
+        let _ = writeln!(
+            layout,
+            "| {}..{} | `{}` | {} |",
+            field.bytes.start, field.bytes.end, field.name, field.meaning
+        );
     }
     shows("docs/format.md", &layout, &mut problems);
     report(&problems);

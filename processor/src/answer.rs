@@ -85,7 +85,8 @@ impl Table {
 
     /// An empty table.
     pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, SqlType)>) -> Self {
-        let column = |(name, sql_type): (&str, SqlType)| AnswerColumn { name: name.to_owned(), sql_type };
+        let column =
+            |(name, sql_type): (&str, SqlType)| AnswerColumn { name: name.to_owned(), sql_type };
         Self { columns: columns.into_iter().map(column).collect(), rows: Vec::new() }
     }
 

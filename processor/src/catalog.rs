@@ -240,7 +240,9 @@ fn to_json(stored: &impl Serialize) -> Vec<u8> {
 fn check_version(found: u32) -> Result<(), String> {
     match found {
         VERSION => Ok(()),
-        _ => Err(format!("it has version {found}, this program reads {VERSION}: use the newer program")),
+        _ => Err(format!(
+            "it has version {found}, this program reads {VERSION}: use the newer program"
+        )),
     }
 }
 
@@ -322,9 +324,13 @@ mod tests {
         let names: Vec<_> = catalog.streams().map(|stream| stream.name.as_str()).collect();
         assert_eq!(names, ["A", "B"]);
         assert_eq!(catalog.query("Q_1").unwrap().statement, "INSERT INTO B SELECT * FROM A");
-        assert!(matches!(catalog.query("Q_2"), Err(Error::UnknownQuery { near: Some(near), .. }) if near == "Q_1"));
+        assert!(
+            matches!(catalog.query("Q_2"), Err(Error::UnknownQuery { near: Some(near), .. }) if near == "Q_1")
+        );
         for used in ["A", "B"] {
-            assert!(matches!(catalog.check_unused(used), Err(Error::InUse { queries, .. }) if queries == ["Q_1"]));
+            assert!(
+                matches!(catalog.check_unused(used), Err(Error::InUse { queries, .. }) if queries == ["Q_1"])
+            );
         }
         catalog.apply(Change::DropQuery("Q_1".into()));
         assert!(catalog.check_unused("A").is_ok());
@@ -332,9 +338,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_with_its_key() {
-        let wrong = |key: &str, value: &str| Change::from_record(&Record::new(key.to_owned(), value.to_owned()));
-        assert!(matches!(wrong("stream/A", "{}"), Err(Error::Stored { key, .. }) if key == "stream/A"));
-        assert!(wrong("query/A", r#"{"version":9,"statement":"","sink":"","sources":[],"paused":false}"#).is_err());
+        let wrong = |key: &str, value: &str| {
+            Change::from_record(&Record::new(key.to_owned(), value.to_owned()))
+        };
+        assert!(
+            matches!(wrong("stream/A", "{}"), Err(Error::Stored { key, .. }) if key == "stream/A")
+        );
+        assert!(
+            wrong(
+                "query/A",
+                r#"{"version":9,"statement":"","sink":"","sources":[],"paused":false}"#
+            )
+            .is_err()
+        );
         assert!(wrong("stream/A", r#"{"version":1,"statement":"SHOW TOPICS"}"#).is_err());
         assert!(wrong("table/A", "{}").unwrap().is_none(), "a kind of a later version");
     }

@@ -149,14 +149,19 @@ impl Run {
         Box::pin(self.dispatch(statement, place))
     }
 
-    async fn dispatch(&mut self, statement: Statement, place: Place) -> std::result::Result<(), Stop> {
+    async fn dispatch(
+        &mut self,
+        statement: Statement,
+        place: Place,
+    ) -> std::result::Result<(), Stop> {
         let hall = &self.core.hall;
         let answers = match statement {
             Statement::CreateSource(create) => vec![self.create_stream(&create, place).await?],
             Statement::CreateAs(create) => self.create_as(&create, place).await?,
             Statement::InsertSelect { ref target, ref with, ref query } => {
                 let properties = SourceProperties::read(with)?;
-                self.insert_select(target.as_str(), properties, query, statement.to_string()).await?
+                self.insert_select(target.as_str(), properties, query, statement.to_string())
+                    .await?
             }
             Statement::InsertValues(insert) => vec![self.insert_values(&insert).await?],
             Statement::Query(query) => {
@@ -164,10 +169,10 @@ impl Run {
                 return self.select(&query).await;
             }
             Statement::Print(wanted) => {
-                let topic = wanted.topic.parse().map_err(|_| Error::UnknownTopic {
-                    topic: wanted.topic.clone(),
-                    near: None,
-                })?;
+                let topic = wanted
+                    .topic
+                    .parse()
+                    .map_err(|_| Error::UnknownTopic { topic: wanted.topic.clone(), near: None })?;
                 let asked = print(hall.transport(), &topic, &wanted, &self.answers);
                 match self.until_closed(Box::pin(asked)).await {
                     Err(error) if error.outcome() == protocol::outcome::Outcome::UnknownTopic => {
@@ -180,8 +185,12 @@ impl Run {
                 refuse_table(kind, "DROP TABLE", place)?;
                 vec![self.drop_stream(name.as_str(), if_exists, delete_topic).await?]
             }
-            Statement::Show { what, extended } => show(hall, &self.session, what, extended).await?.to_vec(),
-            Statement::Describe { name, extended } => describe(hall, name.as_str(), extended).await?,
+            Statement::Show { what, extended } => {
+                show(hall, &self.session, what, extended).await?.to_vec()
+            }
+            Statement::Describe { name, extended } => {
+                describe(hall, name.as_str(), extended).await?
+            }
             Statement::DescribeFunction(name) => describe_function(name.as_str())?.to_vec(),
             Statement::Explain(statement) => lines(self.explain(&statement, place)?).to_vec(),
             Statement::ExplainQuery(id) => {
@@ -207,7 +216,9 @@ impl Run {
         let done = match statement {
             Statement::Set { property, value } => {
                 if !self.session.set(&property, &value)? {
-                    notices.push(Answer::Notice(format!("the property '{property}' has no effect here")));
+                    notices.push(Answer::Notice(format!(
+                        "the property '{property}' has no effect here"
+                    )));
                 }
                 format!("Set '{property}' to '{value}'")
             }
@@ -250,7 +261,8 @@ impl Run {
             }
             catalog.check_unused(name)?;
         }
-        let is_key = |column: &&sql::ast::ColumnDefinition| column.role == sql::ast::ColumnRole::Key;
+        let is_key =
+            |column: &&sql::ast::ColumnDefinition| column.role == sql::ast::ColumnRole::Key;
         let keys = create.columns.iter().filter(is_key).count();
         let defaults = self.session.default_formats(keys, create.columns.len() - keys)?;
         let stream = Stream::declared_by(create, &properties, defaults)?;
@@ -284,7 +296,9 @@ impl Run {
             let id = query.id.clone();
             let query = PersistentQuery { statement, ..query };
             hall.replace_query(&mut changing, query, &stream).await?;
-            answers.push(Answer::Done(format!("Stream {name} replaced; query {id} goes on with the new statement")));
+            answers.push(Answer::Done(format!(
+                "Stream {name} replaced; query {id} goes on with the new statement"
+            )));
             return Ok(answers);
         }
         let described = hall.transport().describe_topic(source.topic.clone()).await?;
@@ -409,7 +423,9 @@ impl Run {
         let catalog = hall.catalog();
         let topic = match catalog.stream(name) {
             Ok(stream) => stream.topic.clone(),
-            Err(_) if if_exists => return Ok(Answer::Done(format!("Stream {name} does not exist"))),
+            Err(_) if if_exists => {
+                return Ok(Answer::Done(format!("Stream {name} does not exist")));
+            }
             Err(error) => return Err(error),
         };
         catalog.check_unused(name)?;
@@ -487,13 +503,17 @@ fn replaced_query(
 ) -> Result<PersistentQuery> {
     let unsupported = |what: &str| Err(Error::Unsupported { place, what: what.to_owned() });
     let [query] = writers else {
-        return unsupported("CREATE OR REPLACE of a stream that is not written by exactly one query: DROP it first");
+        return unsupported(
+            "CREATE OR REPLACE of a stream that is not written by exactly one query: DROP it first",
+        );
     };
     if !matches!(parse_one(&query.statement)?, Statement::CreateAs(_)) {
         return unsupported("CREATE OR REPLACE of a stream that INSERT INTO writes: DROP it first");
     }
     if query.sources != [source.name.as_str()] || old.topic != new.topic {
-        return unsupported("CREATE OR REPLACE with another source or another topic: TERMINATE and DROP first");
+        return unsupported(
+            "CREATE OR REPLACE with another source or another topic: TERMINATE and DROP first",
+        );
     }
     Ok((*query).clone())
 }

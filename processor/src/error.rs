@@ -33,7 +33,9 @@ pub enum Error {
         near: Option<String>,
     },
     /// There is a stream of that name.
-    #[error("the stream {name} exists already: use CREATE OR REPLACE, IF NOT EXISTS or another name")]
+    #[error(
+        "the stream {name} exists already: use CREATE OR REPLACE, IF NOT EXISTS or another name"
+    )]
     SourceExists {
         /// Its name.
         name: String,
@@ -77,7 +79,9 @@ pub enum Error {
         near: Option<String>,
     },
     /// The topic is there with another number of partitions.
-    #[error("the topic '{topic}' exists already with {found} partitions, not {expected}: leave PARTITIONS out, or use another topic")]
+    #[error(
+        "the topic '{topic}' exists already with {found} partitions, not {expected}: leave PARTITIONS out, or use another topic"
+    )]
     Partitions {
         /// The topic.
         topic: String,
@@ -133,7 +137,9 @@ pub enum Error {
     #[error(transparent)]
     Duplicate(#[from] DuplicateColumn),
     /// PARTITION BY something that is not selected.
-    #[error("{place}: PARTITION BY {expression}: the key must be in the select list: add {expression} to it")]
+    #[error(
+        "{place}: PARTITION BY {expression}: the key must be in the select list: add {expression} to it"
+    )]
     KeyNotSelected {
         /// Where it stands.
         place: Place,
@@ -141,7 +147,9 @@ pub enum Error {
         expression: String,
     },
     /// A SELECT whose columns do not fit the stream that they go into.
-    #[error("{place}: the columns selected do not fit the stream {target} {expected}: found {found}")]
+    #[error(
+        "{place}: the columns selected do not fit the stream {target} {expected}: found {found}"
+    )]
     SinkColumns {
         /// Where it stands.
         place: Place,
@@ -175,7 +183,9 @@ pub enum Error {
         cause: String,
     },
     /// A query that was to end did not end in time.
-    #[error("the query {id} did not finish what it had under way within {seconds} s: try again when the broker answers")]
+    #[error(
+        "the query {id} did not finish what it had under way within {seconds} s: try again when the broker answers"
+    )]
     NotStopped {
         /// The query.
         id: String,
@@ -211,9 +221,9 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Unsupported { .. } => Outcome::Unsupported,
-            Self::UnknownSource { .. } | Self::UnknownQuery { .. } | Self::UnknownFunction { .. } => {
-                Outcome::NotFound
-            }
+            Self::UnknownSource { .. }
+            | Self::UnknownQuery { .. }
+            | Self::UnknownFunction { .. } => Outcome::NotFound,
             Self::SourceExists { .. } | Self::QueryExists { .. } => Outcome::AlreadyExists,
             Self::InUse { .. } => Outcome::InUse,
             Self::UnknownTopic { .. } => Outcome::UnknownTopic,
@@ -253,6 +263,7 @@ fn did_you_mean(near: Option<&str>) -> String {
 fn topic_advice(near: Option<&str>) -> String {
     match near {
         Some(near) => format!(": did you mean '{near}'? Names of topics have case"),
-        None => ": create it, or say PARTITIONS=1 (or more) and it is created with the stream".to_owned(),
+        None => ": create it, or say PARTITIONS=1 (or more) and it is created with the stream"
+            .to_owned(),
     }
 }

@@ -126,12 +126,8 @@ impl Hall {
             Partition::ZERO,
             clock.clone(),
         );
-        let journal = Journal::start(
-            Arc::clone(&transport),
-            catalog_topic,
-            Partition::ZERO,
-            clock.clone(),
-        );
+        let journal =
+            Journal::start(Arc::clone(&transport), catalog_topic, Partition::ZERO, clock.clone());
         let log = ProcessingLog::start(Arc::clone(&transport), clock.clone());
         let services = Services { transport: Arc::clone(&transport), checkpoints, log };
         let hall = Self {
@@ -322,7 +318,8 @@ impl Hall {
         let catalog = self.catalog();
         let mut changes = Vec::new();
         for id in ids {
-            changes.push(Change::PutQuery(PersistentQuery { paused, ..catalog.query(id)?.clone() }));
+            changes
+                .push(Change::PutQuery(PersistentQuery { paused, ..catalog.query(id)?.clone() }));
         }
         self.change(changing, changes).await?;
         let inside = self.state.read();
@@ -356,8 +353,7 @@ impl Hall {
                     return Err(self.unknown_topic(name.as_str()).await);
                 };
                 let settings = properties.topic_settings();
-                let spec =
-                    TopicSpec { name: name.clone(), partitions: Some(partitions), settings };
+                let spec = TopicSpec { name: name.clone(), partitions: Some(partitions), settings };
                 Ok(self.transport.create_topic(spec).await?)
             }
             Err(error) => Err(error.into()),
@@ -383,7 +379,10 @@ impl Hall {
         }
         for (id, running) in running {
             if !running.stop(deadline).await {
-                tracing::warn!(query = id, "the query had no time to finish: the next start scans its sink");
+                tracing::warn!(
+                    query = id,
+                    "the query had no time to finish: the next start scans its sink"
+                );
             }
         }
     }
@@ -404,9 +403,14 @@ impl Hall {
             changes.into_iter().flatten().for_each(|change| inside.catalog.apply(change));
             inside.catalog.set_end(end);
             let Inside { catalog, running } = &mut *inside;
-            let gone: Vec<_> = running.keys().filter(|id| catalog.query(id).is_err()).cloned().collect();
+            let gone: Vec<_> =
+                running.keys().filter(|id| catalog.query(id).is_err()).cloned().collect();
             let surplus: Vec<_> = gone.iter().filter_map(|id| running.remove(id)).collect();
-            let missing: Vec<_> = catalog.queries().filter(|query| !running.contains_key(&query.id)).cloned().collect();
+            let missing: Vec<_> = catalog
+                .queries()
+                .filter(|query| !running.contains_key(&query.id))
+                .cloned()
+                .collect();
             (missing, surplus)
         };
         for running in surplus {
@@ -433,7 +437,8 @@ impl Hall {
     async fn read_checkpoints(&self) -> Result<BTreeMap<String, Result<Checkpoint>>> {
         let mut stored: BTreeMap<String, Result<Checkpoint>> = BTreeMap::new();
         read_journal(&self.transport, &own_topic(CHECKPOINTS_TOPIC), None, |_, record| {
-            let key = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+            let key =
+                String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
             let Some(value) = &record.value else {
                 stored.remove(&key);
                 return;
@@ -465,11 +470,7 @@ impl Hall {
     }
 
     /// Starts a query where its checkpoints stand; a query that cannot be started is kept with the cause.
-    async fn resume(
-        &self,
-        query: &PersistentQuery,
-        stored: &BTreeMap<String, Result<Checkpoint>>,
-    ) {
+    async fn resume(&self, query: &PersistentQuery, stored: &BTreeMap<String, Result<Checkpoint>>) {
         match self.prepare(query, stored).await {
             Ok(tasks) => self.run(query, tasks),
             Err(error) => {
@@ -577,7 +578,12 @@ pub fn plan_of(query: &PersistentQuery, catalog: &Catalog) -> Result<(Plan, Stre
     Ok((plan, sink))
 }
 
-fn specs(query: &PersistentQuery, plan: Plan, sink: impl std::borrow::Borrow<Stream>, partitions: u32) -> Vec<TaskSpec> {
+fn specs(
+    query: &PersistentQuery,
+    plan: Plan,
+    sink: impl std::borrow::Borrow<Stream>,
+    partitions: u32,
+) -> Vec<TaskSpec> {
     let sink = sink.borrow();
     let sink = Arc::new(Sink { topic: sink.topic.clone(), layout: sink.layout.clone() });
     let (plan, id): (Arc<Plan>, Arc<str>) = (Arc::new(plan), query.id.as_str().into());

@@ -125,12 +125,15 @@ impl Owner {
         let (identity, sequence) = loop {
             match self.identity().await {
                 Ok(producer) => break producer,
-                Err(error) if !error.may_retry() || Instant::now() >= deadline => return Err(error),
+                Err(error) if !error.may_retry() || Instant::now() >= deadline => {
+                    return Err(error);
+                }
                 Err(_) => pause(&mut wait).await,
             }
         };
         let count = u32::try_from(builder.record_count()).unwrap_or(u32::MAX);
-        let stamp = ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: sequence };
+        let stamp =
+            ProducerStamp { id: identity.id, epoch: identity.epoch, base_sequence: sequence };
         let entry = ProduceEntry {
             topic: self.topic.clone(),
             partition: self.partition,

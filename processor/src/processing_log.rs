@@ -125,7 +125,8 @@ async fn write_faults(
             match ensure_topic(&*transport, &topic, Some(1), &[]).await {
                 Ok(_) => {
                     let (transport, clock) = (Arc::clone(&transport), clock.clone());
-                    journal = Some(Journal::start(transport, topic.clone(), Partition::ZERO, clock));
+                    journal =
+                        Some(Journal::start(transport, topic.clone(), Partition::ZERO, clock));
                 }
                 Err(error) => tracing::warn!(%error, "the processing log cannot be made"),
             }

@@ -19,16 +19,25 @@ use crate::session::{PROPERTIES, Session};
 ///
 /// # Errors
 /// What the broker says; things that cannot be shown yet.
-pub async fn show(hall: &Hall, session: &Session, what: Shown, extended: bool) -> Result<[Answer; 2]> {
+pub async fn show(
+    hall: &Hall,
+    session: &Session,
+    what: Shown,
+    extended: bool,
+) -> Result<[Answer; 2]> {
     let table = match what {
         Shown::Topics { all } => {
             let topics = hall.transport().list_topics().await?;
-            let shown = |topic: &&TopicDescription| all || !topic.name.as_str().starts_with(INTERNAL_PREFIX);
+            let shown = |topic: &&TopicDescription| {
+                all || !topic.name.as_str().starts_with(INTERNAL_PREFIX)
+            };
             topic_table(topics.iter().filter(shown), extended)
         }
         Shown::Streams => stream_table(&hall.catalog()),
         // There are no tables and no types of one's own yet, so none are listed.
-        Shown::Tables => Table::of_text(&["NAME", "TOPIC", "KEY_FORMAT", "VALUE_FORMAT", "WINDOWED"]),
+        Shown::Tables => {
+            Table::of_text(&["NAME", "TOPIC", "KEY_FORMAT", "VALUE_FORMAT", "WINDOWED"])
+        }
         Shown::Types => Table::of_text(&["NAME", "TYPE"]),
         Shown::Queries => query_table(&hall.reports()),
         Shown::Functions => {
@@ -60,8 +69,11 @@ pub async fn show(hall: &Hall, session: &Session, what: Shown, extended: bool) -
 }
 
 fn topic_table<'a>(topics: impl Iterator<Item = &'a TopicDescription>, extended: bool) -> Table {
-    let mut columns =
-        vec![("TOPIC", SqlType::String), ("PARTITIONS", SqlType::Bigint), ("REPLICAS", SqlType::Bigint)];
+    let mut columns = vec![
+        ("TOPIC", SqlType::String),
+        ("PARTITIONS", SqlType::Bigint),
+        ("REPLICAS", SqlType::Bigint),
+    ];
     if extended {
         columns.extend([("RECORDS", SqlType::Bigint), ("BYTES", SqlType::Bigint)]);
     }
@@ -71,7 +83,9 @@ fn topic_table<'a>(topics: impl Iterator<Item = &'a TopicDescription>, extended:
         // There is one node, so every partition has one replica.
         let mut row = vec![text(topic.name.as_str()), number(partitions.len() as u64), number(1)];
         if extended {
-            row.push(number(partitions.iter().map(|partition| partition.end.since(partition.start)).sum()));
+            row.push(number(
+                partitions.iter().map(|partition| partition.end.since(partition.start)).sum(),
+            ));
             row.push(number(partitions.iter().map(|partition| partition.bytes).sum()));
         }
         table.push(row);
@@ -156,9 +170,12 @@ async fn describe_extended(hall: &Hall, catalog: &Catalog, stream: &Stream) -> R
             true => report.query.sink == stream.name,
             false => report.query.sources.contains(&stream.name),
         };
-        reports.iter().filter(uses).map(|report| report.counts).fold((0, 0), |(rows, errors), counts| {
-            (rows + if writes { counts.written } else { counts.read }, errors + counts.errors)
-        })
+        reports.iter().filter(uses).map(|report| report.counts).fold(
+            (0, 0),
+            |(rows, errors), counts| {
+                (rows + if writes { counts.written } else { counts.read }, errors + counts.errors)
+            },
+        )
     };
     let (written, _) = sum(true);
     let (read, errors) = sum(false);
@@ -170,7 +187,10 @@ async fn describe_extended(hall: &Hall, catalog: &Catalog, stream: &Stream) -> R
         ("Partitions", topic.partitions.len().to_string()),
         ("Key format", stream.layout.key.format.to_string()),
         ("Value format", stream.layout.value.format.to_string()),
-        ("Timestamp column", stream.timestamp.as_ref().map_or_else(String::new, |(column, _)| column.clone())),
+        (
+            "Timestamp column",
+            stream.timestamp.as_ref().map_or_else(String::new, |(column, _)| column.clone()),
+        ),
         ("Queries that read it", ids(catalog.readers(&stream.name))),
         ("Queries that write it", ids(catalog.writers(&stream.name))),
         ("Records in the topic", records.to_string()),

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use crate::error::{Cause, Place, Result, SqlError};
-use crate::tokens::quoted;
 use crate::value::{SqlType, StructField};
+use crate::words::quoted;
 
 /// A name: upper case unless it was quoted. Prints as it must be written.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

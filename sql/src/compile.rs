@@ -13,8 +13,8 @@ use crate::evaluate::{Compiled, Node, Operation, constant_value};
 use crate::functions::function::{Body, Function, Type};
 use crate::functions::{java_time, table};
 use crate::schema::{ColumnRef, LookupError, Schema, nearest};
-use crate::tokens::quoted;
 use crate::value::{SqlType, StructField, Value};
+use crate::words::quoted;
 
 /// Lists of constants after IN that are longer than this are looked up in a set.
 const COMPARED_MAX: usize = 16;

@@ -16,6 +16,7 @@ pub mod rows;
 pub mod schema;
 pub mod tokens;
 pub mod value;
+pub mod words;
 
 pub use error::{Cause, Place, RowCause, SqlError};
 pub use evaluate::{Compiled, EvaluateError, Evaluated, RowError};

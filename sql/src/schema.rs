@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::tokens::quoted;
 use crate::value::{SqlType, StructField};
+use crate::words::quoted;
 
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -139,7 +139,7 @@ impl fmt::Display for SqlType {
                 f.write_str("STRUCT<")?;
                 for (index, field) in fields.iter().enumerate() {
                     let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{} {}", crate::tokens::quoted(&field.name), field.sql_type)?;
+                    write!(f, "{comma}{} {}", crate::words::quoted(&field.name), field.sql_type)?;
                 }
                 f.write_str(">")
             }

@@ -42,7 +42,8 @@ const POOR_RATINGS: &str = "POOR_RATINGS";
 
 /// Runs the tour.
 pub(crate) async fn run(args: DemoArgs, context: &Context) -> Result<(), Failure> {
-    let folder = tempfile::tempdir().map_err(|cause| Failure::io("make a folder for the demo", cause))?;
+    let folder =
+        tempfile::tempdir().map_err(|cause| Failure::io("make a folder for the demo", cause))?;
     let mut tour = Tour::start(&args, folder.path(), context).await?;
     tokio::select! {
         biased;
@@ -85,7 +86,8 @@ impl<'a> Tour<'a> {
         ))?;
         let transport = GrpcTransport::connect(&broker.grpc)?;
         let ratings = topic(RATINGS)?;
-        let spec = TopicSpec { name: ratings.clone(), partitions: Some(1), settings: BTreeMap::new() };
+        let spec =
+            TopicSpec { name: ratings.clone(), partitions: Some(1), settings: BTreeMap::new() };
         Admin::new(transport.clone()).create_topic(spec).await?;
         let session = Session::connect(&broker.grpc, output)?;
         let (sender, acknowledged) = watch::channel(0);
@@ -95,22 +97,32 @@ impl<'a> Tour<'a> {
             transport.clone(),
             ProducerConfig::default().linger(Duration::ZERO).delivery_timeout(PATIENCE),
         );
-        let source = tokio::spawn(rate(made, total, args.rate.per_second(), producer, ratings.clone(), sender));
+        let source = tokio::spawn(rate(
+            made,
+            total,
+            args.rate.per_second(),
+            producer,
+            ratings.clone(),
+            sender,
+        ));
         Ok(Self { output, broker, session, transport, ratings, acknowledged, source })
     }
 
     async fn tell(&mut self, args: &DemoArgs) -> Result<(), Failure> {
-        self.step("Ratings of an airline flow in. What is there?", &[
-            "SHOW TOPICS;",
-            "PRINT 'ratings' FROM BEGINNING LIMIT 3;",
-        ]).await?;
+        self.step(
+            "Ratings of an airline flow in. What is there?",
+            &["SHOW TOPICS;", "PRINT 'ratings' FROM BEGINNING LIMIT 3;"],
+        )
+        .await?;
         self.step("Give them names and types, and look at them as they come.", &[
             "CREATE STREAM ratings (rating_id BIGINT, user_id INT, stars INT, route_id INT, rating_time BIGINT, channel STRING, message STRING) WITH (kafka_topic='ratings', value_format='JSON');",
             "SELECT stars, channel, message FROM ratings EMIT CHANGES LIMIT 5;",
         ]).await?;
-        self.step("Only the unhappy ones: a filter on events in flight.", &[
-            "SELECT stars, channel, message FROM ratings WHERE stars < 3 EMIT CHANGES LIMIT 3;",
-        ]).await?;
+        self.step(
+            "Only the unhappy ones: a filter on events in flight.",
+            &["SELECT stars, channel, message FROM ratings WHERE stars < 3 EMIT CHANGES LIMIT 3;"],
+        )
+        .await?;
         self.step("Keep that as a stream of its own: derived once, from the whole history, read by anybody, for ever.", &[
             "SET 'auto.offset.reset' = 'earliest';",
             "CREATE STREAM poor_ratings AS SELECT rating_id, stars, channel, message FROM ratings WHERE stars < 3 AND LCASE(channel) NOT LIKE '%test%';",
@@ -135,21 +147,32 @@ impl<'a> Tour<'a> {
     async fn kill(&mut self, args: &DemoArgs) -> Result<(), Failure> {
         let total = total_of(args);
         let until = u64::try_from((KILL_AT * total as f64) as i64).unwrap_or(0).max(1);
-        self.output.line(&format!("\n{}", self.output.heading("# Now kill -9 the broker, in the middle of it.")))?;
+        self.output.line(&format!(
+            "\n{}",
+            self.output.heading("# Now kill -9 the broker, in the middle of it.")
+        ))?;
         self.wait_for(until).await?;
         let before = *self.acknowledged.borrow();
         self.broker.kill()?;
-        self.output.line(&format!("\nKilled. {} ratings were acknowledged by then; the airline goes on rating.", count(before)))?;
+        self.output.line(&format!(
+            "\nKilled. {} ratings were acknowledged by then; the airline goes on rating.",
+            count(before)
+        ))?;
         let started = Instant::now();
         self.broker.restart()?;
-        self.output.line(&format!("Started again: ready after {} ms.", started.elapsed().as_millis()))?;
+        self.output
+            .line(&format!("Started again: ready after {} ms.", started.elapsed().as_millis()))?;
         self.wait_for(before + 1).await?;
-        self.output.line("The producer has found it again by itself, and the query goes on where it stood.")
+        self.output.line(
+            "The producer has found it again by itself, and the query goes on where it stood.",
+        )
     }
 
     /// Waits until so many ratings are acknowledged.
     async fn wait_for(&mut self, wanted: u64) -> Result<(), Failure> {
-        let reached = tokio::time::timeout(PATIENCE, self.acknowledged.wait_for(|count| *count >= wanted)).await;
+        let reached =
+            tokio::time::timeout(PATIENCE, self.acknowledged.wait_for(|count| *count >= wanted))
+                .await;
         match reached {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(gave_up("the ratings ended early")),
@@ -168,24 +191,35 @@ impl<'a> Tour<'a> {
         }
         let acknowledged = *self.acknowledged.borrow();
         let history: Vec<Seen> = self.read_all(&self.ratings.clone(), None).await?;
-        let poor: Vec<i64> = history.iter().filter(|seen| seen.is_poor()).map(|seen| seen.rating_id).collect();
-        let derived: Vec<DerivedSeen> = self.read_all(&topic(POOR_RATINGS)?, Some(poor.len())).await?;
-        let derived: Vec<i64> = derived.into_iter().map(|seen| seen.rating_id).take(poor.len()).collect();
+        let poor: Vec<i64> =
+            history.iter().filter(|seen| seen.is_poor()).map(|seen| seen.rating_id).collect();
+        let derived: Vec<DerivedSeen> =
+            self.read_all(&topic(POOR_RATINGS)?, Some(poor.len())).await?;
+        let derived: Vec<i64> =
+            derived.into_iter().map(|seen| seen.rating_id).take(poor.len()).collect();
 
         let ids: Vec<i64> = history.iter().map(|seen| seen.rating_id).collect();
-        let in_order = ids.windows(2).all(|pair| matches!(pair, [first, second] if *second == first + 1));
+        let in_order =
+            ids.windows(2).all(|pair| matches!(pair, [first, second] if *second == first + 1));
         let rows = [
             ["ratings acknowledged to the airline".to_owned(), count(acknowledged)],
             ["ratings in the log, read by the late reader".to_owned(), count(ids.len() as u64)],
-            ["lost or repeated, or out of order".to_owned(), if in_order { "none" } else { "SOME" }.to_owned()],
+            [
+                "lost or repeated, or out of order".to_owned(),
+                if in_order { "none" } else { "SOME" }.to_owned(),
+            ],
             ["poor ratings, recounted from the log".to_owned(), count(poor.len() as u64)],
             ["poor ratings in the derived topic".to_owned(), count(derived.len() as u64)],
-            ["the two are the same, rating by rating".to_owned(), if derived == poor { "yes" } else { "NO" }.to_owned()],
+            [
+                "the two are the same, rating by rating".to_owned(),
+                if derived == poor { "yes" } else { "NO" }.to_owned(),
+            ],
             ["memory of the broker now".to_owned(), format!("{} MiB", self.broker.resident_mib())],
         ];
         self.output.table(["after kill -9", ""], rows)?;
         if !in_order || derived != poor || (ids.len() as u64) < acknowledged {
-            let refusal = Refusal::new(Outcome::Internal, "the log does not hold what was acknowledged");
+            let refusal =
+                Refusal::new(Outcome::Internal, "the log does not hold what was acknowledged");
             return Err(Failure::Refused(refusal));
         }
         self.output.line("\nNothing acknowledged was lost, nothing was doubled, and whoever comes late has missed nothing.")
@@ -207,8 +241,9 @@ impl<'a> Tour<'a> {
                 .await
                 .map_err(|_| gave_up(&format!("{topic} has only {} records", read.len())))??;
             let value = record.value.unwrap_or_default();
-            let seen = serde_json::from_slice(&value)
-                .map_err(|cause| gave_up(&format!("a record of {topic} is not what was written: {cause}")))?;
+            let seen = serde_json::from_slice(&value).map_err(|cause| {
+                gave_up(&format!("a record of {topic} is not what was written: {cause}"))
+            })?;
             read.push(seen);
         }
         Ok(read)
@@ -286,14 +321,17 @@ impl BrokerProcess {
     /// On the usual ports where others are to find it and they are free, else on any.
     fn start(folder: PathBuf, usual_ports: bool) -> Result<Self, Failure> {
         let any = "127.0.0.1:0";
-        if usual_ports && let Ok(broker) = Self::spawn(folder.clone(), "127.0.0.1:9093", "127.0.0.1:9094") {
+        if usual_ports
+            && let Ok(broker) = Self::spawn(folder.clone(), "127.0.0.1:9093", "127.0.0.1:9094")
+        {
             return Ok(broker);
         }
         Self::spawn(folder, any, any)
     }
 
     fn spawn(folder: PathBuf, grpc: &str, http: &str) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(|cause| Failure::io("find this program", cause))?;
+        let program =
+            std::env::current_exe().map_err(|cause| Failure::io("find this program", cause))?;
         let mut child = Command::new(program)
             .args(["serve", "--grpc-listen", grpc, "--http-listen", http, "--data-dir"])
             .arg(&folder)
@@ -339,7 +377,8 @@ impl BrokerProcess {
 
     /// Resident memory; 0 where the system does not tell.
     fn resident_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.unwrap_or(0) / 1024

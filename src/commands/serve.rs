@@ -36,7 +36,9 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result<(), Failur
     tracing::info!("serving; an acknowledgement means {durability}");
     context.output.line(&format!("ready grpc={} http={}", doors.grpc, doors.http))?;
     stop.next().await;
-    tracing::info!("stopping; a second signal ends the process at once, which loses nothing acknowledged");
+    tracing::info!(
+        "stopping; a second signal ends the process at once, which loses nothing acknowledged"
+    );
     tokio::select! {
         () = thalweg.close() => Ok(()),
         () = stop.next() => Err(Failure::Interrupted),
@@ -47,8 +49,9 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result<(), Failur
 fn configure(args: &ServeArgs, environment: &Environment) -> Result<Config, Failure> {
     let mut config = Config::default();
     if let Some(file) = &args.config {
-        let text = std::fs::read_to_string(file)
-            .map_err(|cause| Failure::io(format!("read the configuration {}", file.display()), cause))?;
+        let text = std::fs::read_to_string(file).map_err(|cause| {
+            Failure::io(format!("read the configuration {}", file.display()), cause)
+        })?;
         config.read_toml(&text).map_err(|error| refuse(&format!("{}", file.display()), &error))?;
     }
     for name in Config::names() {
@@ -110,7 +113,10 @@ struct StopSignals {
 impl StopSignals {
     fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(|cause| Failure::io("listen for signals", cause));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) {

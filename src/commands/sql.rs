@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
                     None => return Err(rows_without_columns()),
                 },
                 Answer::Done(done) => self.say(&done)?,
-                Answer::Notice(notice) => self.output.warning(&notice),
+                Answer::Notice(notice) => self.output.note(&format!("note: {notice}")),
                 Answer::Properties(properties) => self.properties = properties.values,
             }
         }

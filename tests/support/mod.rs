@@ -33,11 +33,18 @@ fn spawn(folder: &Path, log: &Path, grpc: &str, settings: &[String]) -> (Child, 
     loop {
         let errors = std::fs::File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
-        command.args(["serve", "--http-listen", "127.0.0.1:0", "--grpc-listen", grpc, "--data-dir"]).arg(folder);
+        command
+            .args(["serve", "--http-listen", "127.0.0.1:0", "--grpc-listen", grpc, "--data-dir"])
+            .arg(folder);
         for setting in settings {
             command.args(["--set", setting]);
         }
-        let mut child = command.env("THALWEG_LOG", "warn").stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
+        let mut child = command
+            .env("THALWEG_LOG", "warn")
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let mut addresses = line.strip_prefix("ready ").unwrap_or("").split_whitespace();
@@ -47,7 +54,10 @@ fn spawn(folder: &Path, log: &Path, grpc: &str, settings: &[String]) -> (Child, 
             return (child, grpc.to_owned(), http.to_owned());
         }
         let status = child.wait().unwrap();
-        assert!(started.elapsed() < DEADLINE, "the broker does not start: {status}, it printed {line:?}");
+        assert!(
+            started.elapsed() < DEADLINE,
+            "the broker does not start: {status}, it printed {line:?}"
+        );
     }
 }
 
@@ -69,7 +79,8 @@ impl BrokerProcess {
 
     /// Starts it again on the same folder and gRPC address.
     pub fn restart(&mut self) {
-        (self.child, self.grpc, self.http) = spawn(&self.folder, &self.log, &self.grpc, &self.settings);
+        (self.child, self.grpc, self.http) =
+            spawn(&self.folder, &self.log, &self.grpc, &self.settings);
     }
 
     /// The process id, to look at it from outside.

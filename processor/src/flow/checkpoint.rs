@@ -88,7 +88,11 @@ impl Checkpoint {
         Self {
             serial: 0,
             identity,
-            mark: Mark { source_next, frontier: Frontier::START, already: vec![0; sink_ends.len()] },
+            mark: Mark {
+                source_next,
+                frontier: Frontier::START,
+                already: vec![0; sink_ends.len()],
+            },
             lanes: fresh_lanes(sink_ends),
         }
     }
@@ -159,14 +163,14 @@ impl Checkpoint {
         if stored.version != VERSION {
             return Err(CheckpointError::Version { found: stored.version });
         }
-        let offset = |field, found| {
-            Offset::new(found).map_err(|_| CheckpointError::Number { field, found })
-        };
+        let offset =
+            |field, found| Offset::new(found).map_err(|_| CheckpointError::Number { field, found });
         let lanes = stored.lanes.iter().map(|lane| {
-            let next_sequence = Sequence::new(lane.next_sequence).ok_or(CheckpointError::Number {
-                field: "next_sequence",
-                found: lane.next_sequence.into(),
-            })?;
+            let next_sequence =
+                Sequence::new(lane.next_sequence).ok_or(CheckpointError::Number {
+                    field: "next_sequence",
+                    found: lane.next_sequence.into(),
+                })?;
             Ok(Lane { next_sequence, sink_end: offset("sink_end", lane.sink_end)? })
         });
         Ok(Self {
@@ -233,7 +237,9 @@ pub enum CheckpointError {
         cause: String,
     },
     /// Written by another version of the program.
-    #[error("the checkpoint has version {found}; this program reads version {VERSION}: use the newer program")]
+    #[error(
+        "the checkpoint has version {found}; this program reads version {VERSION}: use the newer program"
+    )]
     Version {
         /// The version.
         found: u32,

@@ -26,10 +26,6 @@ pub const REQUESTS_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Outbox {
     queue: VecDeque<Request>,
-    /// Requests `..unsent` of the queue were handed out.
-    unsent: usize,
-    /// Of these, the requests at `answers..unsent` are not answered.
-    answers: usize,
     failure: Option<Refusal>,
     mark: Mark,
     lanes: Vec<Lane>,
@@ -50,8 +46,17 @@ pub struct Entry {
 struct Request {
     /// Batches, and what the broker said of each.
     entries: Vec<(Entry, Option<Appended>)>,
+    stage: Stage,
     /// Where the source stands when all of them are in the sink.
     mark: Mark,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Unsent,
+    UnderWay,
+    /// Perhaps not with success: what is unanswered then waits for a rewind.
+    Answered,
 }
 
 /// What an answer means for the task.
@@ -68,7 +73,7 @@ pub enum Answered {
 impl Outbox {
     /// An empty outbox of a task that stands at `mark`, with its lanes filled so far.
     pub fn new(mark: Mark, lanes: Vec<Lane>) -> Self {
-        Self { queue: VecDeque::new(), unsent: 0, answers: 0, failure: None, mark, lanes, rows: 0 }
+        Self { queue: VecDeque::new(), failure: None, mark, lanes, rows: 0 }
     }
 
     /// May another request be pushed?
@@ -84,7 +89,7 @@ impl Outbox {
     /// Adds what belongs to a stretch of the source that ends at `mark`; perhaps nothing.
     pub fn push(&mut self, entries: Vec<Entry>, mark: Mark) {
         let entries = entries.into_iter().map(|entry| (entry, None)).collect();
-        self.queue.push_back(Request { entries, mark });
+        self.queue.push_back(Request { entries, stage: Stage::Unsent, mark });
         self.settle();
     }
 
@@ -93,14 +98,23 @@ impl Outbox {
         if self.failure.is_some() {
             return None;
         }
-        let request = self.queue.get(self.unsent)?;
-        self.unsent += 1;
+        let to_send = |request: &&mut Request| {
+            request.stage == Stage::Unsent && request.unanswered().next().is_some()
+        };
+        let request = self.queue.iter_mut().find(to_send)?;
+        request.stage = Stage::UnderWay;
         Some(request.unanswered().cloned().collect())
     }
 
     /// Takes the answer to the oldest request under way: one for each entry, or the failure of the whole.
-    pub fn answered(&mut self, answer: Result<Vec<Result<Appended, Refusal>>, Refusal>) -> Answered {
-        let Some(request) = self.queue.get_mut(self.answers) else { return Answered::Fine };
+    pub fn answered(
+        &mut self,
+        answer: Result<Vec<Result<Appended, Refusal>>, Refusal>,
+    ) -> Answered {
+        let under_way = |request: &Request| request.stage == Stage::UnderWay;
+        let at = self.queue.iter().position(under_way).unwrap_or(self.queue.len());
+        let Some(request) = self.queue.get_mut(at) else { return Answered::Fine };
+        request.stage = Stage::Answered;
         let open = request.entries.iter_mut().filter(|(_, appended)| appended.is_none());
         let mut first_failure = None;
         match answer {
@@ -121,16 +135,16 @@ impl Outbox {
                 first_failure = lane.map(|lane| (lane, refusal));
             }
         }
-        let at = self.answers;
-        self.answers += 1;
         let Some((lane, refusal)) = first_failure else {
             self.settle();
             return Answered::Fine;
         };
         // A batch is out of order as a matter of course when one before it in its lane has failed.
-        let follows = self.queue.iter().take(at).any(|request| {
-            request.unanswered().any(|entry| entry.lane == lane)
-        });
+        let follows = self
+            .queue
+            .iter()
+            .take(at)
+            .any(|request| request.unanswered().any(|entry| entry.lane == lane));
         if disagrees(refusal.outcome) && !follows {
             return Answered::Disagreed(refusal);
         }
@@ -140,13 +154,13 @@ impl Outbox {
 
     /// After a failure, when no answer is awaited any more: everything unanswered will be sent again. Gives the failure.
     pub fn rewind(&mut self) -> Option<Refusal> {
-        if self.answers < self.unsent {
+        if self.queue.iter().any(|request| request.stage == Stage::UnderWay) {
             return None;
         }
         let failure = self.failure.take()?;
-        self.unsent = 0;
-        self.answers = 0;
-        self.settle();
+        for request in &mut self.queue {
+            request.stage = Stage::Unsent;
+        }
         Some(failure)
     }
 
@@ -163,8 +177,6 @@ impl Outbox {
     fn settle(&mut self) {
         while self.queue.front().is_some_and(|request| request.unanswered().next().is_none()) {
             let Some(request) = self.queue.pop_front() else { return };
-            self.unsent = self.unsent.saturating_sub(1);
-            self.answers = self.answers.saturating_sub(1);
             self.mark = request.mark;
             for (entry, appended) in request.entries {
                 let header = entry.batch.header();
@@ -242,7 +254,10 @@ mod tests {
         assert_eq!(outbox.next_request().unwrap().len(), 2);
         assert_eq!(outbox.next_request().unwrap().len(), 1);
         assert!(outbox.next_request().is_none());
-        assert_eq!(outbox.answered(Ok(vec![appended(5), refused(Outcome::Busy)])), Answered::Failed);
+        assert_eq!(
+            outbox.answered(Ok(vec![appended(5), refused(Outcome::Busy)])),
+            Answered::Failed
+        );
         assert_eq!(outbox.answered(Ok(vec![appended(7)])), Answered::Fine);
         assert_eq!(outbox.settled().0, &mark(0), "lane 1 is not there yet");
         assert_eq!(outbox.rewind().unwrap().outcome, Outcome::Busy);

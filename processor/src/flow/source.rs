@@ -102,7 +102,10 @@ impl Source {
 
     /// Asks for what follows, waiting at most so long for something to read. The answer goes to [`Self::take`];
     /// dropping the future gives the fetch up.
-    pub fn fetch(&mut self, wait_ms_max: u32) -> BoxFuture<'static, client::error::Result<FetchReply>> {
+    pub fn fetch(
+        &mut self,
+        wait_ms_max: u32,
+    ) -> BoxFuture<'static, client::error::Result<FetchReply>> {
         // A partition with much to read must not keep the others waiting: each is first in its turn.
         if let Some(middle) = self.places.len().checked_sub(1).map(|last| last.min(1)) {
             self.places.rotate_left(middle);
@@ -190,7 +193,10 @@ pub async fn find_positions(
 }
 
 fn unanswered() -> client::error::Error {
-    client::error::Error::new(Outcome::Internal, "the broker did not answer every position asked for")
+    client::error::Error::new(
+        Outcome::Internal,
+        "the broker did not answer every position asked for",
+    )
 }
 
 fn take_batches(place: &mut Place, piece: bytes::Bytes, arrivals: &mut Vec<Arrival>) {
@@ -199,7 +205,8 @@ fn take_batches(place: &mut Place, piece: bytes::Bytes, arrivals: &mut Vec<Arriv
             Ok(batch) => batch,
             // Damaged on the way: the broker checks what it reads. Fetched again from the same place.
             Err(error) => {
-                let message = format!("partition {} at offset {}: {error}", place.partition, place.next);
+                let message =
+                    format!("partition {} at offset {}: {error}", place.partition, place.next);
                 arrivals.push(Arrival::Failed(Refusal::new(Outcome::CorruptBatch, message)));
                 return;
             }
@@ -277,7 +284,9 @@ mod tests {
         let last = piece.len() - 1;
         piece[last] ^= 1;
         take_batches(&mut place, piece.into(), &mut arrivals);
-        assert!(matches!(&arrivals[..], [Arrival::Failed(refusal)] if refusal.outcome == Outcome::CorruptBatch));
+        assert!(
+            matches!(&arrivals[..], [Arrival::Failed(refusal)] if refusal.outcome == Outcome::CorruptBatch)
+        );
         assert_eq!(place.next.get(), 5);
     }
 

@@ -511,7 +511,8 @@ impl Life {
 
     fn tell_gap(&self, gap: Gap, cause: &Refusal, status: &Status, output: &mut Output) {
         let Gap { partition, from, to, unsure } = gap;
-        let risk = if unsure { "; rows written just before the last start may be repeated" } else { "" };
+        let risk =
+            if unsure { "; rows written just before the last start may be repeated" } else { "" };
         let topic = self.source.topic();
         let text = format!(
             "topic {topic}, partition {partition}: went on at offset {to} instead of {from}{risk}: {cause}"
@@ -542,7 +543,10 @@ fn produce_request(topic: &TopicName, entries: Vec<Entry>) -> ProduceRequest {
     let entry = |entry: Entry| ProduceEntry {
         topic: topic.clone(),
         // Lanes are numbered as partitions are, and there are no more of them.
-        partition: i64::try_from(entry.lane).ok().and_then(|n| Partition::new(n).ok()).unwrap_or_default(),
+        partition: i64::try_from(entry.lane)
+            .ok()
+            .and_then(|n| Partition::new(n).ok())
+            .unwrap_or_default(),
         batch: entry.batch,
     };
     ProduceRequest { entries: entries.into_iter().map(entry).collect() }
@@ -556,10 +560,8 @@ async fn scan(
     checkpoint: &mut Checkpoint,
 ) -> Result<()> {
     let partitions = Partition::all(u32::try_from(ends.len()).unwrap_or(u32::MAX));
-    let places = partitions.zip(&checkpoint.lanes).zip(ends).map(|((partition, lane), end)| Place {
-        partition,
-        next: lane.sink_end,
-        until: Some(*end),
+    let places = partitions.zip(&checkpoint.lanes).zip(ends).map(|((partition, lane), end)| {
+        Place { partition, next: lane.sink_end, until: Some(*end) }
     });
     let mut source = Source::new(Arc::clone(transport), topic.clone(), places.collect());
     while !source.is_done() {

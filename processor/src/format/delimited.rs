@@ -40,10 +40,8 @@ impl DelimitedDecoder {
 
     /// Splits the line; gives how many fields there are.
     fn split(&mut self, payload: &[u8]) -> Result<usize, Malformed> {
-        let too_many = Malformed::FieldCount {
-            expected: self.columns.len(),
-            found: self.columns.len() + 1,
-        };
+        let too_many =
+            Malformed::FieldCount { expected: self.columns.len(), found: self.columns.len() + 1 };
         self.reader.reset();
         let (mut input, mut written, mut fields) = (payload, 0, 0);
         loop {
@@ -137,7 +135,9 @@ impl DelimitedEncoder {
 
     fn write_quoted(&self, text: &str, out: &mut Vec<u8>) {
         let special = |byte: u8| byte == self.delimiter || matches!(byte, b'"' | b'\r' | b'\n');
-        if !text.bytes().any(special) {
+        // At the start of a line readers take it for a byte order mark and skip it.
+        let marked = text.starts_with('\u{feff}');
+        if !marked && !text.bytes().any(special) {
             return out.extend_from_slice(text.as_bytes());
         }
         out.push(b'"');

@@ -46,12 +46,7 @@ impl JsonDecoder {
     pub fn new(columns: &[Column], wrapped: bool) -> Self {
         let field = |c: &Column| StructField { name: c.name.clone(), sql_type: c.sql_type.clone() };
         let columns: Vec<StructField> = columns.iter().map(field).collect();
-        Self {
-            names: Names::of(&columns),
-            seen: vec![Seen::No; columns.len()],
-            columns,
-            wrapped,
-        }
+        Self { names: Names::of(&columns), seen: vec![Seen::No; columns.len()], columns, wrapped }
     }
 }
 
@@ -74,10 +69,8 @@ impl Decode for JsonDecoder {
         };
         match read.and_then(|()| json.end()) {
             Ok(()) => Ok(()),
-            Err(cause) => Err(wrong.unwrap_or_else(|| Malformed::Syntax {
-                format: "JSON",
-                cause: cause.to_string(),
-            })),
+            Err(cause) => Err(wrong
+                .unwrap_or_else(|| Malformed::Syntax { format: "JSON", cause: cause.to_string() })),
         }
     }
 }
@@ -555,7 +548,8 @@ fn write_cell(column: &dyn Array, row: usize, out: &mut Vec<u8>) {
     if column.is_null(row) {
         return out.extend_from_slice(b"null");
     }
-    let mut number = |number: &dyn fmt::Display| out.extend_from_slice(number.to_string().as_bytes());
+    let mut number =
+        |number: &dyn fmt::Display| out.extend_from_slice(number.to_string().as_bytes());
     match column.data_type() {
         DataType::Boolean => number(&column.as_boolean().value(row)),
         DataType::Int32 => number(&column.as_primitive::<Int32Type>().value(row)),
@@ -656,7 +650,10 @@ mod tests {
     #[test]
     fn names_match_exactly_first_then_without_case() {
         let declared = [("A", "INT"), ("b", "INT"), ("C", "INT")];
-        assert_eq!(decode(&declared, r#"{"a":1,"A":2,"x":[{}],"B":3}"#).unwrap(), ["2", "3", "null"]);
+        assert_eq!(
+            decode(&declared, r#"{"a":1,"A":2,"x":[{}],"B":3}"#).unwrap(),
+            ["2", "3", "null"]
+        );
         assert_eq!(decode(&declared, r#"{"A":2,"a":1,"b":4,"B":3}"#).unwrap(), ["2", "4", "null"]);
         assert_eq!(decode(&declared, r#"{"A":2,"A":5}"#).unwrap(), ["5", "null", "null"]);
     }
@@ -704,7 +701,10 @@ mod tests {
     fn what_is_not_json_is_refused() {
         for payload in ["", "{", "[1]", "1", r#"{"A":1} x"#, "{\"A\":\u{1}}"] {
             let error = decode(&[("A", "INT")], payload).unwrap_err();
-            assert!(matches!(error, Malformed::Syntax { format: "JSON", .. }), "{payload}: {error}");
+            assert!(
+                matches!(error, Malformed::Syntax { format: "JSON", .. }),
+                "{payload}: {error}"
+            );
         }
     }
 

@@ -11,7 +11,7 @@ use protocol::record::{Record, RecordView};
 use sql::compile::compile;
 use sql::evaluate::Compiled;
 use sql::schema::Schema;
-use sql::tokens::{quoted, text_literal};
+use sql::words::{quoted, text_literal};
 use sql::value::{SqlType, Value};
 use sql::{Change, Row, Rows, RowsBuilder, SqlError};
 
@@ -44,7 +44,9 @@ impl RowTime {
     /// When there is no such column, or its type does not go with the pattern.
     pub fn new(column: &str, pattern: Option<&str>, schema: &Schema) -> Result<Self, SqlError> {
         let text = match pattern {
-            Some(pattern) => format!("STRINGTOTIMESTAMP({}, {})", quoted(column), text_literal(pattern)),
+            Some(pattern) => {
+                format!("STRINGTOTIMESTAMP({}, {})", quoted(column), text_literal(pattern))
+            }
             None => quoted(column).to_string(),
         };
         let time = compile(&sql::parse::expression(&text)?, schema)?;
@@ -69,7 +71,9 @@ impl RowTime {
                 let times = match column.as_primitive_opt::<Int64Type>() {
                     Some(times) => times.clone(),
                     None => match column.as_primitive_opt::<TimestampMillisecondType>() {
-                        Some(times) => Int64Array::new(times.values().clone(), times.nulls().cloned()),
+                        Some(times) => {
+                            Int64Array::new(times.values().clone(), times.nulls().cloned())
+                        }
                         None => Int64Array::new_null(rows.len()),
                     },
                 };

@@ -67,9 +67,7 @@ fn any_type(nested: bool) -> BoxedStrategy<SqlType> {
         let field = |name: &str, sql_type| StructField { name: name.to_owned(), sql_type };
         prop_oneof![
             inner.clone().prop_map(|of| SqlType::Array(Box::new(of))),
-            inner
-                .clone()
-                .prop_map(|of| SqlType::Map(Box::new(SqlType::String), Box::new(of))),
+            inner.clone().prop_map(|of| SqlType::Map(Box::new(SqlType::String), Box::new(of))),
             (inner.clone(), inner)
                 .prop_map(move |(f, g)| SqlType::Struct(vec![field("F", f), field("g", g)])),
         ]
@@ -92,9 +90,7 @@ fn any_value(of: &SqlType) -> BoxedStrategy<Value> {
                 .boxed()
         }
         SqlType::String => ".{0,12}".prop_map(Value::String).boxed(),
-        SqlType::Bytes => {
-            prop::collection::vec(any::<u8>(), 0..8).prop_map(Value::Bytes).boxed()
-        }
+        SqlType::Bytes => prop::collection::vec(any::<u8>(), 0..8).prop_map(Value::Bytes).boxed(),
         SqlType::Date => any::<i32>().prop_map(Value::Date).boxed(),
         SqlType::Time => (0..86_400_000).prop_map(Value::Time).boxed(),
         SqlType::Timestamp => any::<i64>().prop_map(Value::Timestamp).boxed(),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
+use sql::Rows;
 use sql::evaluate::Compiled;
 use sql::schema::Schema;
-use sql::Rows;
 
 use super::operator::{Operator, OperatorError, Output};
 

@@ -95,7 +95,10 @@ pub fn plan_insert(query: &Query, source: &Stream, target: &Stream) -> Result<Se
         return Err(unsupported(query.place.0, "LIMIT in a query that runs on"));
     }
     if let Some(expr) = query.partition_by.first() {
-        return Err(unsupported(expr.place(), "PARTITION BY in INSERT INTO: the key is that of the stream"));
+        return Err(unsupported(
+            expr.place(),
+            "PARTITION BY in INSERT INTO: the key is that of the stream",
+        ));
     }
     let schema = input.schema();
     let items = select_items(query, schema)?;
@@ -117,7 +120,8 @@ pub fn plan_insert(query: &Query, source: &Stream, target: &Stream) -> Result<Se
         }
     };
     let compiled = matched.iter().zip(&columns);
-    let compiled = compiled.map(|(item, column)| Ok(compile_as(&item.expr, schema, &column.sql_type)?));
+    let compiled =
+        compiled.map(|(item, column)| Ok(compile_as(&item.expr, schema, &column.sql_type)?));
     let mut key = compiled.collect::<Result<Vec<_>>>()?;
     let value = key.split_off(wanted.key().len());
     let plan = Plan::Project { schema: Arc::clone(wanted), key, value, input: Box::new(input) };
@@ -192,7 +196,10 @@ fn select_items(query: &Query, schema: &Schema) -> Result<Vec<Item>> {
                     && source != query.from.called()
                 {
                     let name = source.to_string();
-                    return Err(Error::UnknownSource { name, near: Some(query.from.called().to_string()) });
+                    return Err(Error::UnknownSource {
+                        name,
+                        near: Some(query.from.called().to_string()),
+                    });
                 }
                 items.extend(schema.columns().map(|(column, named)| Item {
                     name: named.name.clone(),
@@ -217,7 +224,9 @@ fn select_items(query: &Query, schema: &Schema) -> Result<Vec<Item>> {
                 refuse_aggregates(expr)?;
                 let written = match (&expr.kind, alias) {
                     (_, Some(alias)) => Some(alias),
-                    (ExprKind::Column { name, .. } | ExprKind::Field { name, .. }, None) => Some(name),
+                    (ExprKind::Column { name, .. } | ExprKind::Field { name, .. }, None) => {
+                        Some(name)
+                    }
                     _ => None,
                 };
                 let name = written.map(|name| name.as_str().to_owned()).unwrap_or_else(|| {

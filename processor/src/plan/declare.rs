@@ -11,7 +11,7 @@ use protocol::id::TopicName;
 use protocol::limits::PARTITIONS_PER_TOPIC_MAX;
 use sql::ast::{ColumnRole, CreateSource, Properties, Property, SourceKind};
 use sql::schema::{Column, Schema, nearest};
-use sql::tokens::{quoted, text_literal};
+use sql::words::{quoted, text_literal};
 
 use crate::error::{Error, Result};
 use crate::format::rows::{Layout, RowTime};
@@ -107,14 +107,16 @@ impl SourceProperties {
             let name = property.name.to_uppercase();
             match name.as_str() {
                 "KAFKA_TOPIC" => {
-                    let topic = text.parse().map_err(|_| invalid(property, "the name of a topic"))?;
+                    let topic =
+                        text.parse().map_err(|_| invalid(property, "the name of a topic"))?;
                     read.topic = Some(topic);
                 }
                 "FORMAT" => both = Some(Format::of_name(&text)?),
                 "KEY_FORMAT" => read.key_format = Some(Format::of_name(&text)?),
                 "VALUE_FORMAT" => read.value_format = Some(Format::of_name(&text)?),
                 "PARTITIONS" => {
-                    read.partitions = Some(number(property, 1, i64::from(PARTITIONS_PER_TOPIC_MAX))?);
+                    read.partitions =
+                        Some(number(property, 1, i64::from(PARTITIONS_PER_TOPIC_MAX))?);
                 }
                 // There is one node: every topic has one replica, whatever was asked for.
                 "REPLICAS" => {

@@ -21,8 +21,9 @@ fn write(plan: &Plan, depth: usize, lines: &mut Vec<String>) {
         }
         Plan::Project { input, schema, key, value } => {
             let columns = schema.columns().map(|(_, column)| column).zip(key.iter().chain(value));
-            let computed: Vec<String> =
-                columns.map(|(column, from)| format!("{} := {}", column.name, from.to_text())).collect();
+            let computed: Vec<String> = columns
+                .map(|(column, from)| format!("{} := {}", column.name, from.to_text()))
+                .collect();
             (format!("PROJECT {}", computed.join(", ")), Some(input))
         }
     };

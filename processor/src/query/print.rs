@@ -91,7 +91,11 @@ pub async fn print(
     }
 }
 
-async fn run(mut source: crate::flow::source::Source, print: &Print, answers: &Answers) -> Result<Ended> {
+async fn run(
+    mut source: crate::flow::source::Source,
+    print: &Print,
+    answers: &Answers,
+) -> Result<Ended> {
     let interval = print.interval.unwrap_or(1).max(1);
     let mut left = print.limit.unwrap_or(u64::MAX);
     let (mut seen, mut told) = (0_u64, false);
@@ -126,7 +130,9 @@ async fn run(mut source: crate::flow::source::Source, print: &Print, answers: &A
             let records = match batch.records(&mut scratch) {
                 Ok(records) => records,
                 Err(error) => {
-                    let _ = answers.send(Answer::Notice(format!("partition {partition}: {error}"))).await;
+                    let _ = answers
+                        .send(Answer::Notice(format!("partition {partition}: {error}")))
+                        .await;
                     continue;
                 }
             };

@@ -169,15 +169,19 @@ impl Push<'_> {
                 Ok(None)
             }
             Arrival::Gap { partition, from, to, cause } => {
-                let notice = format!("partition {partition}: went on at offset {to} instead of {from}: {cause}");
+                let notice = format!(
+                    "partition {partition}: went on at offset {to} instead of {from}: {cause}"
+                );
                 // When nobody listens, the next send ends the query.
                 let _ = self.answers.send(Answer::Notice(notice)).await;
                 Ok(None)
             }
-            Arrival::Lost { partition, cause } => match self.source.seek_earliest(partition).await {
-                Ok(_) => Ok(None),
-                Err(_) => Ok(Some(cause.to_string())),
-            },
+            Arrival::Lost { partition, cause } => {
+                match self.source.seek_earliest(partition).await {
+                    Ok(_) => Ok(None),
+                    Err(_) => Ok(Some(cause.to_string())),
+                }
+            }
             Arrival::Failed(cause) if cause.outcome.may_retry() => Ok(Some(cause.to_string())),
             Arrival::Failed(cause) => Err(Error::Client(cause.into())),
         }
@@ -186,7 +190,8 @@ impl Push<'_> {
     async fn failed(&mut self, cause: String, wait: &mut Duration) {
         if *wait == BACKOFF.0 {
             // When nobody listens, the next send ends the query.
-            let _ = self.answers.send(Answer::Notice(format!("reading is tried again: {cause}"))).await;
+            let _ =
+                self.answers.send(Answer::Notice(format!("reading is tried again: {cause}"))).await;
         }
         sleep(*wait).await;
         *wait = (*wait * 2).min(BACKOFF.1);
@@ -194,7 +199,8 @@ impl Push<'_> {
 
     async fn tell_fault(&mut self, place: &str, cause: &str) {
         if !std::mem::replace(&mut self.told_fault, true) {
-            let notice = format!("a record at {place} is passed over: {cause}; further ones are not shown");
+            let notice =
+                format!("a record at {place} is passed over: {cause}; further ones are not shown");
             // When nobody listens, the next send ends the query.
             let _ = self.answers.send(Answer::Notice(notice)).await;
         }
@@ -204,12 +210,16 @@ impl Push<'_> {
         if let Some(fault) = output.faults.first() {
             let place = format!("partition {}, offset {}", fault.partition, fault.offset);
             if !std::mem::replace(&mut self.told_fault, true) {
-                let notice = format!("{place}: null, because of {}; further ones are not shown", fault.cause);
+                let notice = format!(
+                    "{place}: null, because of {}; further ones are not shown",
+                    fault.cause
+                );
                 self.answers.send(Answer::Notice(notice)).await?;
             }
         }
         for rows in &output.rows {
-            let wanted = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
+            let wanted =
+                self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
             let count = rows.len().min(wanted);
             self.left = self.left.map(|left| left.saturating_sub(count as u64));
             for start in (0..count).step_by(ROWS_PER_ANSWER) {

@@ -38,7 +38,8 @@ impl Query for QueryService {
     ) -> Result<Response<Responses>, Status> {
         let v1::ExecuteRequest { sql, properties } = request.into_inner();
         if sql.len() > SQL_BYTES_MAX {
-            let message = format!("the SQL text has {} bytes; at most {SQL_BYTES_MAX} are taken", sql.len());
+            let message =
+                format!("the SQL text has {} bytes; at most {SQL_BYTES_MAX} are taken", sql.len());
             return Err(Refusal::new(Outcome::InvalidRequest, message).into());
         }
         let answers = self.engine.execute(&sql, properties.into_iter().collect());
@@ -117,12 +118,12 @@ fn json_of(value: &Value) -> serde_json::Value {
         Value::Bigint(value) => Json::from(*value),
         Value::Double(value) => Json::from(*value),
         Value::Array(items) => items.iter().map(json_of).collect(),
-        Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, value)| (key.to_string(), json_of(value))).collect())
-        }
-        Value::Struct(fields) => {
-            Json::Object(fields.iter().map(|(name, value)| (name.clone(), json_of(value))).collect())
-        }
+        Value::Map(entries) => Json::Object(
+            entries.iter().map(|(key, value)| (key.to_string(), json_of(value))).collect(),
+        ),
+        Value::Struct(fields) => Json::Object(
+            fields.iter().map(|(name, value)| (name.clone(), json_of(value))).collect(),
+        ),
         scalar => Json::from(scalar.to_string()),
     }
 }

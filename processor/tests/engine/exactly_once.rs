@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::fake::{Call, FakeBroker, Fault};
+use client::transport::Transport;
 use proptest::prelude::*;
+use protocol::id::{Offset, Partition};
 use protocol::outcome::Outcome;
 use thalweg_processor::Engine;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{DEADLINE, create_topic, feed, open, run, until, values};
+use crate::support::{DEADLINE, create_topic, feed, open, rows, run, until, values};
 
 const SOURCE_PARTITIONS: u32 = 2;
 
@@ -113,15 +115,13 @@ fn check(broker: &FakeBroker, fed: [usize; 2]) -> Result<(), TestCaseError> {
 async fn live(broker: &Arc<FakeBroker>, life: &Life, fed: &mut [usize; 2]) {
     let engine = open(broker).await;
     for (call, fault) in &life.faults {
-        broker.fail(*call, fault.clone(), 1);
+        broker.fail(*call, *fault, 1);
     }
     let appends = broker.calls(Call::Produce) + life.appends;
     let end = Instant::now() + std::time::Duration::from_millis(life.ms_max);
     for (partition, count) in (0..SOURCE_PARTITIONS).zip(life.records) {
         let at = partition as usize;
-        // The producer outside must not meet the faults that are meant for the query.
-        let batch = records(partition, fed[at], count);
-        feed_surely(broker, partition, batch).await;
+        feed(broker, "ratings", partition, records(partition, fed[at], count)).await;
         fed[at] += count;
     }
     while broker.calls(Call::Produce) < appends && Instant::now() < end {
@@ -133,14 +133,8 @@ async fn live(broker: &Arc<FakeBroker>, life: &Life, fed: &mut [usize; 2]) {
     }
 }
 
-/// Feeding counts as a produce call too: planned faults are set aside by feeding through a broker without them.
-async fn feed_surely(broker: &Arc<FakeBroker>, partition: u32, batch: Vec<(Option<String>, String)>) {
-    let broker = Arc::clone(broker);
-    feed(&broker, "ratings", partition, batch).await;
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn no_row_is_lost_or_repeated(lives in prop::collection::vec(any_life(), 1..7)) {
@@ -209,4 +203,47 @@ fn lost_answers_cost_no_row() {
         engine.close().await;
     });
     check(&broker, [200, 0]).unwrap();
+}
+
+#[test]
+fn a_query_goes_on_behind_what_retention_has_taken() {
+    let broker = FakeBroker::new();
+    runtime().block_on(async {
+        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+        let engine = open(&broker).await;
+        make_query(&engine).await;
+        engine.close().await;
+        feed(&broker, "ratings", 0, records(0, 0, 100)).await;
+        let topic = "ratings".parse().unwrap();
+        broker.trim(&topic, Partition::ZERO, Offset::new(50).unwrap());
+        let engine = open(&broker).await;
+        let expected = oracle(0, 100).len() - oracle(0, 50).len();
+        until("the rows that are left are there", || values(&broker, "POOR").len() == expected)
+            .await;
+        let queries = rows(&run(&engine, "SHOW QUERIES;").await);
+        assert_eq!(queries[0][1], "RUNNING");
+        assert!(queries[0][7].contains("went on at offset 50 instead of 0"), "{queries:?}");
+        engine.close().await;
+    });
+}
+
+#[test]
+fn a_sink_that_was_made_again_is_filled_again_from_here_on() {
+    let broker = FakeBroker::new();
+    runtime().block_on(async {
+        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+        let engine = open(&broker).await;
+        make_query(&engine).await;
+        feed(&broker, "ratings", 0, records(0, 0, 10)).await;
+        let expected = oracle(0, 10).len();
+        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
+        engine.close().await;
+        broker.delete_topic("POOR".parse().unwrap()).await.unwrap();
+        create_topic(&broker, "POOR", 3).await;
+        let engine = open(&broker).await;
+        feed(&broker, "ratings", 0, records(0, 10, 10)).await;
+        let expected = oracle(0, 20).len() - oracle(0, 10).len();
+        until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
+        engine.close().await;
+    });
 }

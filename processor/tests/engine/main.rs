@@ -3,6 +3,8 @@
 //! The broker is `client::fake`, whose head says which faults are fair. A crash is a runtime that is dropped with
 //! everything in it; what is left is what the broker has.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
+
 mod exactly_once;
 mod statements;
 mod support;

@@ -10,7 +10,7 @@ use super::{
     QueryTarget, SelectItem, Shown, Source, SourceKind, SpanUnit, Statement, TimeSpan, TypeName,
     Window, WindowShape, Within,
 };
-use crate::tokens::{quoted, text_literal};
+use crate::words::{quoted, text_literal};
 
 impl Display for Statement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 use crate::ast::Name;
 use crate::error::{Cause, Place, Result, SqlError};
 use crate::tokens::{self, Piece, StatementText, Token};
+use crate::words;
 
 /// How deep parentheses, calls and types may be nested.
 ///
@@ -122,7 +123,7 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn name_ahead(&self) -> Option<Name> {
         match self.peek() {
-            Some(Token::Word(word)) if !tokens::is_reserved(word) => Some(Name(word.clone())),
+            Some(Token::Word(word)) if !words::is_reserved(word) => Some(Name(word.clone())),
             Some(Token::Name(name)) => Some(Name(name.clone())),
             _ => None,
         }

@@ -7,7 +7,8 @@ use crate::ast::{
     Window, WindowShape, Within, Written,
 };
 use crate::error::{Cause, Result};
-use crate::tokens::{Token, is_quoted_when_printed};
+use crate::tokens::Token;
+use crate::words::is_quoted_when_printed;
 
 pub(super) fn query(cursor: &mut Cursor<'_>) -> Result<Box<Query>> {
     let place = Written(cursor.place());
