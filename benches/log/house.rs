@@ -59,7 +59,7 @@ impl Durability {
     }
 
     /// As a setting of a topic; none where it is what [`config`] says.
-    fn setting(self) -> Option<(&'static str, &'static str)> {
+    pub(crate) fn setting(self) -> Option<Setting> {
         match self {
             Self::Sync => Some(("flush.messages", "1")),
             Self::Interval => Some(("flush.ms", "100")),
@@ -67,6 +67,9 @@ impl Durability {
         }
     }
 }
+
+/// Name and value of a topic's setting.
+pub(crate) type Setting = (&'static str, &'static str);
 
 /// The settings of a measured broker: the defaults, but for the addresses, and for the durability, which every topic
 /// sets for itself.
@@ -158,13 +161,20 @@ impl Topic {
         partitions: u32,
         durability: Durability,
     ) -> Result<Self> {
+        Self::create_with(transport, name, partitions, durability.setting()).await
+    }
+
+    /// The same with these settings.
+    pub(crate) async fn create_with(
+        transport: Arc<dyn Transport>,
+        name: &str,
+        partitions: u32,
+        settings: impl IntoIterator<Item = Setting>,
+    ) -> Result<Self> {
         let admin = Admin::new(transport);
         let name: TopicName = name.parse()?;
-        let settings: BTreeMap<_, _> = durability
-            .setting()
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let settings: BTreeMap<_, _> =
+            settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let spec = TopicSpec { name: name.clone(), partitions: Some(partitions), settings };
         admin.create_topic(spec).await?;
         Ok(Self { admin, name })

@@ -8,7 +8,7 @@ use protocol::id::{Partition, TopicName};
 use tokio::sync::mpsc;
 
 use crate::Result;
-use crate::house::{Door, Durability, House, Topic};
+use crate::house::{Door, Durability, House, Setting, Topic};
 use crate::payload::Payload;
 use crate::plan::{Plan, Section};
 use crate::results::{Column, Results};
@@ -20,34 +20,55 @@ const RECORDS_PER_SECOND: u32 = 20_000;
 /// So many windows of other measurements: one that looks at the slowest records needs more of them.
 const WINDOWS: u32 = 2;
 
+/// With segments of this size one is full about each 0.8 s: what a roll costs those who wait is then seen.
+const SMALL_SEGMENT: Setting = ("segment.bytes", "16777216");
+
 /// The row of a durability and a door.
 pub(crate) fn row(durability: Durability, door: Door) -> String {
-    format!("{RECORDS_PER_SECOND} records/s, {}, {}", durability.name(), door.name())
+    format!("20,000 records/s, {}, {}", durability.name(), door.name())
+}
+
+/// The same with small segments.
+pub(crate) fn rolling_row(durability: Durability, door: Door) -> String {
+    format!("{}, rolling each 16 MiB", row(durability, door))
 }
 
 pub(crate) async fn measure(house: &House, plan: &Plan, results: &mut Results) -> Result<()> {
     for durability in [Durability::Os, Durability::Sync] {
         for door in Door::ALL {
             let name = row(durability, door);
-            if !plan.wants(&name) {
-                continue;
-            }
-            house.settle()?;
-            let topic = Topic::create(house.transport(door)?, "pace", 1, durability).await?;
-            let producer = Producer::new(house.transport(door)?, ProducerConfig::default());
-            let mut payload = Payload::new(RECORD_BYTES, 1);
-            producer.send(&topic.name, Some(Partition::ZERO), payload.record()).await?.await?;
-
-            let before = house.meter(door)?;
-            let mut waits =
-                run(producer, topic.name.clone(), payload, plan.window * WINDOWS).await?;
-            let used = house.meter(door)?.since(before);
-            topic.finish(waits.len() as u64 + 1).await?;
-            results.add_waits(Section::Pace, &name, &mut waits);
-            let cpu_us = used.cpu_us_per(waits.len() as f64);
-            results.add(Section::Pace, &name, &[(Column::CpuUs, cpu_us)]);
+            paced(house, door, plan, (&name, results), durability.setting()).await?;
         }
     }
+    let (durability, door) = (Durability::Os, Door::Grpc);
+    let name = rolling_row(durability, door);
+    let settings = durability.setting().into_iter().chain([SMALL_SEGMENT]);
+    paced(house, door, plan, (&name, results), settings).await
+}
+
+async fn paced(
+    house: &House,
+    door: Door,
+    plan: &Plan,
+    (name, results): (&str, &mut Results),
+    settings: impl IntoIterator<Item = Setting>,
+) -> Result<()> {
+    if !plan.wants(name) {
+        return Ok(());
+    }
+    house.settle()?;
+    let topic = Topic::create_with(house.transport(door)?, "pace", 1, settings).await?;
+    let producer = Producer::new(house.transport(door)?, ProducerConfig::default());
+    let mut payload = Payload::new(RECORD_BYTES, 1);
+    producer.send(&topic.name, Some(Partition::ZERO), payload.record()).await?.await?;
+
+    let before = house.meter(door)?;
+    let mut waits = run(producer, topic.name.clone(), payload, plan.window * WINDOWS).await?;
+    let used = house.meter(door)?.since(before);
+    topic.finish(waits.len() as u64 + 1).await?;
+    results.add_waits(Section::Pace, name, &mut waits);
+    let cpu_us = used.cpu_us_per(waits.len() as f64);
+    results.add(Section::Pace, name, &[(Column::CpuUs, cpu_us)]);
     Ok(())
 }
 

@@ -114,6 +114,9 @@ fn waiting(results: &Results, targets: &mut Vec<Target>) {
         let reached = ratio(paced(Durability::Sync), limit(results, limits::APPEND, Column::P99));
         push(targets, what, Bound::AtMost(3.0), reached);
     }
+    let row = pace::rolling_row(Durability::Os, Door::Grpc);
+    let reached = results.median(Section::Pace, &row, Column::P99);
+    push(targets, format!("{row}: p99 µs"), Bound::AtMost(500.0), reached);
 }
 
 fn reading(results: &Results, targets: &mut Vec<Target>) {
@@ -134,7 +137,7 @@ fn reading(results: &Results, targets: &mut Vec<Target>) {
     let followed =
         |consumers, column| results.median(Section::FanOut, &fan_out::row(consumers), column);
     for consumers in [1, 10, 100] {
-        let what = format!("the producer's rate with {consumers} consumers ÷ with none");
+        let what = format!("the producer's rate with {} ÷ with none", fan_out::row(consumers));
         let reached = ratio(followed(consumers, Column::Records), followed(0, Column::Records));
         push(targets, what, Bound::AtLeast(0.8), reached);
     }

@@ -7,7 +7,7 @@
 //! | a | a partition refuses (unknown, out of range, damaged) | at once |
 //! | b | `bytes_min` or more can be read | at once |
 //! | c | `wait_ms_max` has passed since the request came | with what there is, perhaps nothing |
-//! | d | the broker is stopping | with what there is |
+//! | d | the broker is stopping | with what there is; a refusal if that is nothing |
 //! | - | else | wait for a newer view of any of the partitions, then look again |
 //!
 //! Newest records come from memory, without a system call. Older ones are read from files on a thread that may block.
@@ -74,8 +74,12 @@ pub(crate) async fn fetch(ground: Ground<'_>, request: FetchRequest) -> Result<A
         let bytes: usize = entries.iter().flatten().map(Fetched::bytes).sum();
         let is_refused = entries.iter().any(Result::is_err);
         let is_enough = bytes >= bytes_min.min(bytes_max);
-        let is_late = Instant::now() >= deadline || ground.drain.is_leaving();
-        if is_refused || is_enough || is_late {
+        let is_leaving = ground.drain.is_leaving();
+        if is_leaving && bytes == 0 && !is_refused {
+            // Not an empty answer: a reader that asks again at once would spin until the broker is gone.
+            return Err(error::stopping());
+        }
+        if is_refused || is_enough || is_leaving || Instant::now() >= deadline {
             ground.metrics.bytes_fetched.inc_by(bytes as u64);
             return Ok(Answered { reply: FetchReply { entries }, permit });
         }

@@ -11,8 +11,8 @@ use protocol::record::{Record, RecordView};
 use sql::compile::compile;
 use sql::evaluate::Compiled;
 use sql::schema::Schema;
-use sql::words::{quoted, text_literal};
 use sql::value::{SqlType, Value};
+use sql::words::{quoted, text_literal};
 use sql::{Change, Row, Rows, RowsBuilder, SqlError};
 
 use super::codec::{Decode, Encode, Malformed, Payloads};

@@ -7,15 +7,12 @@
 //!
 //! `THALWEG_KILL_ROUNDS` says how often the broker is killed in each mode (3 unless told).
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{BrokerProcess, DEADLINE};
 use client::admin::Admin;
 use client::consumer::{Consumer, ConsumerConfig};
 use client::grpc::GrpcTransport;
@@ -23,7 +20,6 @@ use client::producer::{Producer, ProducerConfig};
 use protocol::id::TopicName;
 use protocol::record::Record;
 use protocol::verbs::{Position, TopicSpec};
-use support::{BrokerProcess, DEADLINE};
 
 const PRODUCERS: u64 = 8;
 const PARTITIONS: u32 = 4;

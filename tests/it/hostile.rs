@@ -6,16 +6,13 @@
 //!
 //! `THALWEG_HOSTILE_SESSIONS` says how many sessions are sent to each port (1,500 unless told).
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::{BrokerProcess, DEADLINE};
 use client::admin::Admin;
 use client::consumer::{Consumer, ConsumerConfig};
 use client::grpc::GrpcTransport;
@@ -24,7 +21,6 @@ use parking_lot::Mutex;
 use protocol::id::TopicName;
 use protocol::record::Record;
 use protocol::verbs::{Position, TopicSpec};
-use support::{BrokerProcess, DEADLINE};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Memory that the broker may gain under attack, in bytes.
@@ -106,35 +102,50 @@ fn resident_bytes(process: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// Records what a real client says: create, produce in both ways, fetch, find, list.
-async fn record_session(broker: &BrokerProcess, topic: &TopicName) -> Vec<u8> {
+/// Records what a real client says on each of its connections: list, produce, find, fetch.
+async fn record_sessions(broker: &BrokerProcess, topic: &TopicName) -> Vec<Vec<u8>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let recorded = Arc::new(Mutex::new(Vec::new()));
-    let (target, log) = (broker.grpc.clone(), recorded.clone());
+    let recorded: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let (target, sessions) = (broker.grpc.clone(), recorded.clone());
     let proxy = tokio::spawn(async move {
-        let (client, _) = listener.accept().await.unwrap();
-        let server = tokio::net::TcpStream::connect(target).await.unwrap();
-        let (mut from_client, mut to_client) = client.into_split();
-        let (mut from_server, mut to_server) = server.into_split();
-        let back =
-            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-        let mut buffer = vec![0; 65536];
-        while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
-            log.lock().extend_from_slice(&buffer[..count]);
-            to_server.write_all(&buffer[..count]).await.unwrap();
+        for number in 0.. {
+            let (client, _) = listener.accept().await.unwrap();
+            let server = tokio::net::TcpStream::connect(&target).await.unwrap();
+            sessions.lock().push(Vec::new());
+            tokio::spawn(pass_on(client, server, sessions.clone(), number));
         }
-        back.abort();
     });
     let transport = GrpcTransport::connect(&address).unwrap();
     use_broker(transport, topic, 20).await;
     proxy.abort();
-    let session = recorded.lock().clone();
+    let sessions = recorded.lock().clone();
+    let is_http2 = |session: &Vec<u8>| session.starts_with(b"PRI * HTTP/2.0");
     assert!(
-        session.starts_with(b"PRI * HTTP/2.0"),
-        "the session begins with the preface of HTTP/2"
+        !sessions.is_empty() && sessions.iter().all(is_http2),
+        "sessions begin with HTTP/2's preface"
     );
-    session
+    sessions
+}
+
+/// Passes bytes both ways and keeps those of the client.
+async fn pass_on(
+    client: tokio::net::TcpStream,
+    server: tokio::net::TcpStream,
+    sessions: Arc<Mutex<Vec<Vec<u8>>>>,
+    number: usize,
+) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let mut buffer = vec![0; 65536];
+    while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
+        sessions.lock()[number].extend_from_slice(&buffer[..count]);
+        if to_server.write_all(&buffer[..count]).await.is_err() {
+            break;
+        }
+    }
+    back.abort();
 }
 
 /// What a well-behaved client does; it must succeed at all times.
@@ -171,14 +182,15 @@ async fn hostile_bytes_harm_nobody() {
     let transport = GrpcTransport::connect(&broker.grpc).unwrap();
     let spec = TopicSpec { name: topic.clone(), partitions: Some(1), settings: BTreeMap::new() };
     Admin::new(transport.clone()).create_topic(spec).await.unwrap();
-    let session = record_session(&broker, &topic).await;
+    let recorded = record_sessions(&broker, &topic).await;
     let before = resident_bytes(broker.id());
 
     let mut random = Random(0x7468_616c_7765_6721);
     let http_session =
         b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n";
     for number in 0..sessions {
-        let (grpc, http) = (mutate(&session, &mut random), mutate(http_session, &mut random));
+        let session = &recorded[random.below(recorded.len())];
+        let (grpc, http) = (mutate(session, &mut random), mutate(http_session, &mut random));
         let noise: Vec<u8> =
             (0..random.below(300)).map(|_| random.next().to_be_bytes()[0]).collect();
         let listens = number % 2 == 0;

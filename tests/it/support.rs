@@ -7,19 +7,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything in a test may take before the test fails.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A broker process. It is killed when the test ends, however it ends.
-pub struct BrokerProcess {
+pub(crate) struct BrokerProcess {
     child: Child,
     folder: PathBuf,
     settings: Vec<String>,
     /// What it writes to standard error, all lives behind each other.
     log: PathBuf,
     /// Where it serves gRPC, the same through all restarts.
-    pub grpc: String,
+    pub(crate) grpc: String,
     /// Where it serves HTTP; another one after each restart.
-    pub http: String,
+    pub(crate) http: String,
 }
 
 /// An address that was free a moment ago. The clients of a test must find the broker again after a restart.
@@ -63,7 +63,7 @@ fn spawn(folder: &Path, log: &Path, grpc: &str, settings: &[String]) -> (Child, 
 
 impl BrokerProcess {
     /// Starts a broker on `folder` with `settings` as for `--set`, and waits until it is ready.
-    pub fn start(folder: &Path, settings: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, settings: &[&str]) -> Self {
         let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
         // Beside the data folder, not in it.
         let log = folder.with_extension("log");
@@ -72,24 +72,24 @@ impl BrokerProcess {
     }
 
     /// kill -9, without any warning.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again on the same folder and gRPC address.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         (self.child, self.grpc, self.http) =
             spawn(&self.folder, &self.log, &self.grpc, &self.settings);
     }
 
     /// The process id, to look at it from outside.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Lines about panics that the broker has written so far, in all its lives.
-    pub fn panics(&self) -> Vec<String> {
+    pub(crate) fn panics(&self) -> Vec<String> {
         let log = std::fs::read_to_string(&self.log).unwrap();
         log.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
     }
