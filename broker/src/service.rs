@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use protocol::id::{Timestamp, TopicName};
-use protocol::outcome::Refusal;
+use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{
     BrokerDescription, FetchRequest, PositionEntry, PositionFound, ProduceRequest,
     ProducerIdentity, TopicChange, TopicDescription, TopicSpec,
@@ -95,7 +95,7 @@ impl Service {
     /// # Errors
     /// When it exists, a limit or setting forbids it, or the disk fails. There is then no such topic.
     pub async fn create_topic(&self, spec: TopicSpec) -> Result<TopicDescription, Refusal> {
-        self.0.catalog.create(spec).await
+        self.to_the_end(|hall| async move { hall.catalog.create(spec).await }).await
     }
 
     /// Describes one topic.
@@ -135,7 +135,8 @@ impl Service {
         name: &TopicName,
         change: TopicChange,
     ) -> Result<TopicDescription, Refusal> {
-        self.0.catalog.alter(name, change).await
+        let name = name.clone();
+        self.to_the_end(|hall| async move { hall.catalog.alter(&name, change).await }).await
     }
 
     /// Deletes a topic and its records.
@@ -143,7 +144,8 @@ impl Service {
     /// # Errors
     /// When there is none of this name or the disk fails.
     pub async fn delete_topic(&self, name: &TopicName) -> Result<(), Refusal> {
-        self.0.catalog.delete(name).await
+        let name = name.clone();
+        self.to_the_end(|hall| async move { hall.catalog.delete(&name).await }).await
     }
 
     /// Tells about the broker.
@@ -167,6 +169,24 @@ impl Service {
         let bytes = i64::try_from(self.0.admission.write_bytes()).unwrap_or(i64::MAX);
         self.0.metrics.write_bytes_in_flight.set(bytes);
         self.0.metrics.render()
+    }
+
+    /// Carries a change out to its end, also when the caller gives up.
+    ///
+    /// A change is durable in the journal before it is in force. A caller that went away in between would leave, say, a
+    /// topic that is deleted for the next start and goes on acknowledging until then.
+    async fn to_the_end<T, C>(&self, change: impl FnOnce(Arc<Hall>) -> C) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        C: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        let carried_out = tokio::spawn(change(Arc::clone(&self.0))).await;
+        carried_out.unwrap_or_else(|_| {
+            Err(Refusal::new(
+                Outcome::Internal,
+                "the change ended in a panic; the broker's log has it",
+            ))
+        })
     }
 
     /// To count what doors do.

@@ -95,6 +95,13 @@ fn entry(topic: &TopicName, partition: Partition, builder: Builder) -> ProduceEn
     ProduceEntry { topic: topic.clone(), partition, batch: builder.finish(None) }
 }
 
+/// Of several refusals the one that promises least: where anything may have happened, the answer says so.
+fn weakest(results: &[Result<Appended, Refusal>]) -> Option<&Refusal> {
+    let refusals = || results.iter().filter_map(|result| result.as_ref().err());
+    let unsure = refusals().find(|refusal| refusal.outcome.may_have_happened());
+    unsure.or_else(|| refusals().next())
+}
+
 impl Batches {
     /// The answer to the entry, from the answers to its batches.
     pub(crate) fn answer(
@@ -112,10 +119,7 @@ impl Batches {
         };
         let appended = results.iter().flatten().next();
         v1::ProduceResult {
-            problem: results
-                .iter()
-                .find_map(|result| result.as_ref().err())
-                .map(|refusal| refusal.clone().into()),
+            problem: weakest(results).map(|refusal| refusal.clone().into()),
             base_offset: appended.map_or(0, |appended| appended.base_offset.get()),
             append_time_ms: appended.and_then(|appended| appended.append_time).map(|time| time.0),
             repeated_batch: false,

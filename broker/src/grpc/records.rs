@@ -9,7 +9,8 @@ use protocol::grpc::position::position_entries;
 use protocol::grpc::produce::{self, Incoming, IncomingRecords};
 use protocol::grpc::v1;
 use protocol::id::{Offset, Partition};
-use protocol::outcome::Refusal;
+use protocol::limits::{ENTRIES_PER_REQUEST_MAX, FETCH_BYTES_MAX};
+use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{FetchEntry, FetchRequest, PositionEntry, ProduceRequest};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -143,10 +144,11 @@ impl v1::log_server::Log for LogService {
         let IncomingFetch { request, form } = request.into_inner().try_into()?;
         let entries = request.entries.clone();
         let answered = self.service.fetch(request).await?;
+        let mut unfolded_left = FETCH_BYTES_MAX;
         let results = entries
             .iter()
             .zip(answered.reply.entries)
-            .map(|(entry, result)| fetch_result(entry, result, form))
+            .map(|(entry, result)| fetch_result(entry, result, form, &mut unfolded_left))
             .collect();
         Ok(Response::new(v1::FetchResponse { results }))
     }
@@ -211,6 +213,15 @@ impl Subscription {
                 partition,
                 at,
             }));
+            // A short request must not name more than any request may.
+            if wanted.len() > ENTRIES_PER_REQUEST_MAX {
+                return Err(Refusal::new(
+                    Outcome::InvalidRequest,
+                    format!(
+                        "the subscription names more than {ENTRIES_PER_REQUEST_MAX} partitions"
+                    ),
+                ));
+            }
         }
         let found = service.find_positions(wanted.clone()).await?;
         let bytes_max = incoming.bytes_max;
@@ -244,13 +255,14 @@ impl Subscription {
                 bytes_max: self.bytes_max,
             };
             let answered = self.service.fetch(request).await?;
+            let mut unfolded_left = (self.bytes_max as usize).max(1);
             let results: Vec<_> = self
                 .entries
                 .iter_mut()
                 .zip(answered.reply.entries)
                 .filter(|(_, result)| result.as_ref().map_or(true, |fetched| fetched.bytes() > 0))
                 .map(|(entry, result)| {
-                    let result = fetch_result(entry, result, self.form);
+                    let result = fetch_result(entry, result, self.form, &mut unfolded_left);
                     entry.offset = Offset::new(result.next_offset).unwrap_or(entry.offset);
                     result
                 })

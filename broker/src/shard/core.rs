@@ -334,7 +334,9 @@ impl Owned {
         self.is_failed = true;
         metrics.partitions_failed.inc();
         self.unsynced_since_ms = None;
-        let refused = self.pending.refuse_all(&error::storage(&self.place, error));
+        // Also when a sync failed for want of room: what was written may be there after a restart.
+        let refusal = Refusal::new(Outcome::StorageFailed, format!("{}: {error}", self.place));
+        let refused = self.pending.refuse_all(&refusal);
         metrics.batches_refused.inc_by(refused);
     }
 

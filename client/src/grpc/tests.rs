@@ -69,7 +69,9 @@ impl Log for Door {
         let fetch::IncomingFetch { request, form } = request.into_inner().try_into()?;
         let reply = self.0.fetch(request.clone()).await.map_err(status)?;
         let pairs = request.entries.iter().zip(reply.entries);
-        let results = pairs.map(|(entry, result)| fetch::fetch_result(entry, result, form));
+        let results = pairs.map(|(entry, result)| {
+            fetch::fetch_result(entry, result, form, &mut usize::MAX.clone())
+        });
         Ok(Response::new(v1::FetchResponse { results: results.collect() }))
     }
 

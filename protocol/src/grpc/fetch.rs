@@ -81,10 +81,14 @@ impl From<FetchRequest> for v1::FetchRequest {
 }
 
 /// The answer to one entry of a fetch, in the form asked for; a subscription answers in the same way.
+///
+/// `unfolded_left` is what the single records of the whole answer may still take, in bytes: a few compressed bytes can
+/// unfold to very many. Once it is used up, what follows is left for the reader's next call.
 pub fn fetch_result(
     entry: &FetchEntry,
     result: Result<Fetched, Refusal>,
     form: v1::Form,
+    unfolded_left: &mut usize,
 ) -> v1::FetchResult {
     let mut answer = v1::FetchResult {
         topic: entry.topic.to_string(),
@@ -106,7 +110,7 @@ pub fn fetch_result(
             answer.next_offset = end_of(&fetched.batches).unwrap_or(entry.offset).get();
             answer.batches = fetched.batches;
         }
-        v1::Form::Records => open_into(&mut answer, entry, fetched.batches),
+        v1::Form::Records => open_into(&mut answer, entry, fetched.batches, unfolded_left),
     }
     answer
 }
@@ -125,13 +129,22 @@ fn end_of(pieces: &[Bytes]) -> Option<Offset> {
 
 /// Opens batches into single records. What stands before a damaged place is answered; at the place itself, the
 /// problem is.
-fn open_into(answer: &mut v1::FetchResult, entry: &FetchEntry, pieces: Vec<Bytes>) {
+fn open_into(
+    answer: &mut v1::FetchResult,
+    entry: &FetchEntry,
+    pieces: Vec<Bytes>,
+    unfolded_left: &mut usize,
+) {
     let mut scratch = Vec::new();
     for mut rest in pieces {
         // A batch that is cut short ends the piece.
         while let Some(header) = Header::read(&rest).ok().filter(|it| it.total_bytes <= rest.len())
         {
+            if *unfolded_left == 0 {
+                return;
+            }
             let bytes = rest.split_to(header.total_bytes);
+            let before = answer.records.len();
             if let Err(error) = open_batch(bytes, entry.offset, &mut scratch, &mut answer.records) {
                 match answer.records.last() {
                     // Told when the reader comes back for it.
@@ -141,8 +154,17 @@ fn open_into(answer: &mut v1::FetchResult, entry: &FetchEntry, pieces: Vec<Bytes
                 return;
             }
             answer.next_offset = answer.next_offset.max(header.end_offset().get());
+            let opened: usize = answer.records.iter().skip(before).map(record_bytes).sum();
+            *unfolded_left = unfolded_left.saturating_sub(opened);
         }
     }
+}
+
+/// About what a record takes in an answer.
+fn record_bytes(record: &v1::Record) -> usize {
+    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter().map(|header| header.name.len() + length(&header.value));
+    size_of::<v1::Record>() + length(&record.key) + length(&record.value) + headers.sum::<usize>()
 }
 
 fn open_batch(
@@ -301,7 +323,12 @@ mod tests {
     #[test]
     fn batches_cross_as_they_lie_and_say_where_to_go_on() {
         let bytes = two_batches(Compression::None);
-        let result = fetch_result(&entry(1), Ok(fetched(bytes.clone())), v1::Form::Batches);
+        let result = fetch_result(
+            &entry(1),
+            Ok(fetched(bytes.clone())),
+            v1::Form::Batches,
+            &mut MIB.clone(),
+        );
         assert_eq!(result.next_offset, 6);
         let response = v1::FetchResponse { results: vec![result] };
         let reply = fetch_reply(response.clone(), &[entry(1)]).unwrap();
@@ -314,8 +341,12 @@ mod tests {
     #[test]
     fn records_begin_where_they_were_asked_for() {
         for compression in Compression::ALL {
-            let result =
-                fetch_result(&entry(4), Ok(fetched(two_batches(compression))), v1::Form::Records);
+            let result = fetch_result(
+                &entry(4),
+                Ok(fetched(two_batches(compression))),
+                v1::Form::Records,
+                &mut MIB.clone(),
+            );
             let offsets: Vec<_> = result.records.iter().map(|record| record.offset).collect();
             assert_eq!((offsets, result.next_offset), (vec![4, 5], 6));
         }
@@ -326,11 +357,21 @@ mod tests {
         let mut bytes = two_batches(Compression::None).to_vec();
         *bytes.last_mut().unwrap() ^= 1;
         let bytes = Bytes::from(bytes);
-        let before = fetch_result(&entry(0), Ok(fetched(bytes.clone())), v1::Form::Records);
+        let before = fetch_result(
+            &entry(0),
+            Ok(fetched(bytes.clone())),
+            v1::Form::Records,
+            &mut MIB.clone(),
+        );
         assert_eq!((before.records.len(), before.next_offset), (3, 3));
         assert_eq!(before.problem, None);
         let half = bytes.slice(bytes.len() / 2..);
-        let there = fetch_result(&entry(3), Ok(fetched(half)), v1::Form::Records);
+        let there = fetch_result(
+            &entry(3),
+            Ok(fetched(half)),
+            v1::Form::Records,
+            &mut FETCH_BYTES_MAX.clone(),
+        );
         let problem = Refusal::from(there.problem.unwrap());
         assert_eq!(problem.outcome, Outcome::DamagedData);
         assert_eq!(problem.resume_at, Some(Offset::new(6).unwrap()));
@@ -338,7 +379,12 @@ mod tests {
 
     #[test]
     fn a_result_for_another_partition_is_a_wrong_answer() {
-        let result = fetch_result(&entry(0), Ok(Fetched::default()), v1::Form::Batches);
+        let result = fetch_result(
+            &entry(0),
+            Ok(Fetched::default()),
+            v1::Form::Batches,
+            &mut FETCH_BYTES_MAX.clone(),
+        );
         let other = FetchEntry { partition: Partition::ZERO, ..entry(0) };
         let response = v1::FetchResponse { results: vec![result] };
         assert_eq!(fetch_reply(response, &[other]).unwrap_err().outcome, Outcome::Internal);
@@ -359,5 +405,16 @@ mod tests {
         let wrong = v1::SubscribeRequest { form: 7, ..Default::default() };
         let refusal = IncomingSubscription::try_from(wrong).unwrap_err();
         assert_eq!(refusal.outcome, Outcome::InvalidRequest);
+    }
+
+    #[test]
+    fn what_unfolds_to_too_much_is_left_for_the_next_call() {
+        let bytes = two_batches(Compression::Gzip);
+        let mut left = 1;
+        let first =
+            fetch_result(&entry(0), Ok(fetched(bytes.clone())), v1::Form::Records, &mut left);
+        assert_eq!((first.records.len(), first.next_offset, left), (3, 3, 0));
+        let none = fetch_result(&entry(3), Ok(fetched(bytes)), v1::Form::Records, &mut left);
+        assert_eq!((none.records.len(), none.next_offset), (0, 3));
     }
 }

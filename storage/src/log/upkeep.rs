@@ -41,8 +41,13 @@ impl Log {
             .get(gone)
             .map_or(self.active.segment.base, |closed| closed.summary.base);
         let trimmed = if gone > 0 { self.remove_before(next)? } else { self.nothing_trimmed() };
-        if age_ms(self.last_append, now) >= self.options.idle_ms && !self.active.is_parked() {
-            self.park()?;
+        if age_ms(self.last_append, now) >= self.options.idle_ms {
+            if self.active.is_parked() {
+                // Readers have opened what they needed since.
+                self.shared.handles.clear();
+            } else {
+                self.park()?;
+            }
         }
         Ok(trimmed)
     }
