@@ -278,9 +278,21 @@ impl Run<'_> {
         let held = node.operands.iter().map(|operand| self.node(operand));
         let held = held.collect::<Result<Vec<_>>>()?;
         let same = held.iter().all(Held::is_same);
-        let rows = if same { 1 } else { self.len() };
-        let column = self.column(node, &held, rows)?;
-        Ok(if same { Held::Same(column) } else { Held::Column(column) })
+        if !same {
+            return Ok(Held::Column(self.column(node, &held, self.len())?));
+        }
+        let before = self.errors.len();
+        let column = self.column(node, &held, 1)?;
+        self.spread(before);
+        Ok(Held::Same(column))
+    }
+
+    /// What was computed once for all rows, and failed, has failed for each of them.
+    fn spread(&mut self, before: usize) {
+        for RowError { cause, .. } in self.errors.split_off(before) {
+            let everywhere = (0..self.len()).map(|row| RowError { row, cause: cause.clone() });
+            self.errors.extend(everywhere);
+        }
     }
 
     /// The values of an operation whose operands are there.

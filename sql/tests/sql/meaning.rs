@@ -244,3 +244,13 @@ fn rows_are_cut_and_joined() {
     assert!(rows.with_schema(Arc::new(Schema::default())).is_err());
     assert!(Rows::concat(&[rows.clone(), Rows::empty(Arc::new(Schema::default()))]).is_err());
 }
+
+#[test]
+fn a_constant_that_cannot_be_computed_is_an_error_of_each_row() {
+    let failed = |expression: &str| -> Vec<usize> {
+        evaluate(expression).errors.iter().map(|error| error.row).collect()
+    };
+    assert_eq!(failed("1 / 0"), [0, 1, 2]);
+    // Only the rows that need it.
+    assert_eq!(failed("CASE WHEN stars = 0 THEN 1 / 0 ELSE 1 END"), [1]);
+}
