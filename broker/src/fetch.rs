@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::shard::handle::PartitionHandle;
 use crate::shutdown::Drain;
 use crate::topics::catalog::Catalog;
+use crate::world::Threads;
 
 /// An answer, and the permit to hold its bytes until they are on their way.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) admission: &'a Admission,
     pub(crate) metrics: &'a Metrics,
     pub(crate) drain: &'a Drain,
+    pub(crate) threads: Threads,
 }
 
 /// Answers a fetch; see the table above. May be cancelled at any time.
@@ -169,7 +171,7 @@ async fn read_files(
     offset: protocol::id::Offset,
     bytes_max: usize,
 ) -> Result<Vec<Bytes>, Refusal> {
-    let read = tokio::task::spawn_blocking(move || view.read(offset, bytes_max)).await;
+    let read = ground.threads.blocking(move || view.read(offset, bytes_max)).await;
     match read {
         Ok(Ok(read)) => Ok(read.batches),
         Ok(Err(cause)) => {

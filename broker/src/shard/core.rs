@@ -7,7 +7,7 @@
 //! Per partition a turn goes: stage -> write -> sync (if its durability asks) -> expose to readers -> answer. What is
 //! acknowledged is therefore already readable.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,7 +35,8 @@ pub(crate) struct Core {
     leader_epoch: LeaderEpoch,
     /// How often every log is asked what it may let go, in milliseconds.
     retention_check_ms: u64,
-    partitions: HashMap<Slot, Owned>,
+    /// In an order, so that the same calls give the same syncs.
+    partitions: BTreeMap<Slot, Owned>,
     /// Partitions with staged batches in this turn, each once.
     touched: Vec<Slot>,
     /// Bytes staged in this turn, all partitions together.
@@ -78,7 +79,7 @@ impl Core {
             metrics,
             leader_epoch,
             retention_check_ms,
-            partitions: HashMap::new(),
+            partitions: BTreeMap::new(),
             touched: Vec::new(),
             staged_bytes: 0,
             sync_due_ms: u64::MAX,
@@ -247,7 +248,7 @@ impl Core {
 
     /// Syncs and closes every log. Those who still wait are told that the broker is stopping.
     fn close(&mut self) {
-        for (_, mut owned) in self.partitions.drain() {
+        for (_, mut owned) in std::mem::take(&mut self.partitions) {
             owned.pending.refuse_all(&error::stopping());
             if let Err(error) = owned.log.close() {
                 tracing::error!(partition = %owned.place, "closing the log failed: {error}");

@@ -27,9 +27,9 @@ use crate::error::{self, Place};
 use crate::metrics::Metrics;
 use crate::shard::command::{DurabilityRule, OpenPartition, Slot};
 use crate::shard::handle::{PartitionHandle, ShardHandle};
-use crate::time::Clock;
 use crate::topics::journal::{Contents, Journal, JournalError, TopicRecord};
 use crate::topics::settings::{self, Cleanup, TimestampType, TopicSettings};
+use crate::world::World;
 
 /// Producer ids are reserved in the journal in blocks of this size; a restart skips what is left of a block.
 const PRODUCER_ID_BLOCK: i64 = 1_000;
@@ -109,12 +109,11 @@ pub(crate) struct Catalog {
     change: tokio::sync::Mutex<ProducerIds>,
     /// Locked only on blocking threads, for one append and sync. `None` once the catalogue is closed.
     journal: Arc<Mutex<Option<Journal>>>,
-    disk: Arc<dyn Disk>,
+    world: World,
     root: PathBuf,
     shards: Vec<ShardHandle>,
     slots: AtomicU64,
     config: Arc<Config>,
-    clock: Clock,
     metrics: Metrics,
 }
 
@@ -128,13 +127,12 @@ struct ProducerIds {
 /// What the catalogue stands on.
 #[derive(Debug)]
 pub(crate) struct Ground {
-    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) world: World,
     /// The data folder.
     pub(crate) root: PathBuf,
     /// At least one.
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) config: Arc<Config>,
-    pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
 }
 
@@ -143,18 +141,17 @@ impl Catalog {
     ///
     /// A partition that cannot be opened does not keep the others from serving: it answers with the reason.
     pub(crate) async fn open(ground: Ground, journal: Journal, contents: Contents) -> Self {
-        let Ground { disk, root, shards, config, clock, metrics } = ground;
+        let Ground { world, root, shards, config, metrics } = ground;
         let ids = ProducerIds { next: contents.producer_ids_end, end: contents.producer_ids_end };
         let catalog = Self {
             topics: ArcSwap::default(),
             change: tokio::sync::Mutex::new(ids),
             journal: Arc::new(Mutex::new(Some(journal))),
-            disk,
+            world,
             root,
             shards,
             slots: AtomicU64::new(0),
             config,
-            clock,
             metrics,
         };
         catalog.remove_deleted(&contents);
@@ -183,7 +180,7 @@ impl Catalog {
     /// Removes what a deletion left behind when the process ended in the middle of it.
     fn remove_deleted(&self, contents: &Contents) {
         for (name, id) in &contents.deleted {
-            remove_topic_folder(&*self.disk, &self.root, name, *id);
+            remove_topic_folder(&*self.world.disk, &self.root, name, *id);
         }
     }
 
@@ -250,7 +247,7 @@ impl Catalog {
         let settings = self.checked_settings(&spec.settings)?;
         let record = TopicRecord {
             name: spec.name,
-            id: TopicId(uuid::Uuid::new_v4()),
+            id: TopicId(self.world.ids.fresh()),
             partitions,
             settings: spec.settings,
         };
@@ -259,7 +256,7 @@ impl Catalog {
         let opened = self.open_all(&record, &settings, numbers).await?;
         if let Err(refusal) = self.write_journal(record.clone(), Journal::put).await {
             give_up(&opened).await;
-            remove_topic_folder(&*self.disk, &self.root, &record.name, record.id);
+            remove_topic_folder(&*self.world.disk, &self.root, &record.name, record.id);
             return Err(refusal);
         }
         Ok(self.replace(Topic {
@@ -337,7 +334,7 @@ impl Catalog {
             // The topic is gone all the same; the next start removes what is left.
             tracing::warn!(topic = %name, "deleting its files: {}", refusal.message);
         }
-        remove_topic_folder(&*self.disk, &self.root, name, topic.record.id);
+        remove_topic_folder(&*self.world.disk, &self.root, name, topic.record.id);
         Ok(())
     }
 
@@ -359,8 +356,8 @@ impl Catalog {
     pub(crate) async fn close(&self) {
         let _change = self.change.lock().await;
         let journal = Arc::clone(&self.journal);
-        let closed = tokio::task::spawn_blocking(move || journal.lock().take().map(Journal::close));
-        if let Ok(Some(Err(error))) = closed.await {
+        let closing = move || journal.lock().take().map(Journal::close);
+        if let Ok(Some(Err(error))) = self.world.threads.blocking(closing).await {
             tracing::error!("closing: {error}");
         }
     }
@@ -474,11 +471,9 @@ impl Catalog {
         + 'static,
     ) -> Result<(), Refusal> {
         let journal = Arc::clone(&self.journal);
-        let now = self.clock.wall();
-        let written = tokio::task::spawn_blocking(move || {
-            journal.lock().as_mut().map(|journal| write(journal, &change, now))
-        });
-        match written.await {
+        let now = self.world.clock.wall();
+        let writing = move || journal.lock().as_mut().map(|journal| write(journal, &change, now));
+        match self.world.threads.blocking(writing).await {
             Ok(Some(Ok(()))) => Ok(()),
             Ok(Some(Err(error))) => {
                 let full = matches!(&error, JournalError::Storage(error) if error.is_full());
