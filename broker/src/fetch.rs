@@ -72,7 +72,7 @@ pub(crate) async fn fetch(ground: Ground<'_>, request: FetchRequest) -> Result<A
     // A reader that wants more than it may get at once must not wait for it.
     let bytes_min = (request.bytes_min as usize).clamp(1, bytes_wanted);
     loop {
-        let (bytes_max, permit) = ground.admission.read(bytes_wanted);
+        let (bytes_max, mut permit) = ground.admission.read(bytes_wanted);
         let mut places = resolve(ground.catalog, &request.entries);
         let bytes_min = bytes_min.min(bytes_max);
         let Gathered { entries, bytes, is_cut } =
@@ -86,6 +86,7 @@ pub(crate) async fn fetch(ground: Ground<'_>, request: FetchRequest) -> Result<A
         }
         if is_refused || is_enough || is_leaving || Instant::now() >= deadline {
             ground.metrics.bytes_fetched.inc_by(bytes as u64);
+            permit.shrink_to(bytes);
             return Ok(Answered { reply: FetchReply { entries }, permit });
         }
         // The bytes that were too few are given back while we wait.
