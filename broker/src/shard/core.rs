@@ -16,7 +16,7 @@ use protocol::id::{LeaderEpoch, Offset};
 use protocol::limits::SHARD_TURN_BYTES_MAX;
 use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::Appended;
-use storage::{Disk, Log, Opening, StorageError, View};
+use storage::{Disk, Log, Opening, Options, StorageError, View};
 use tokio::sync::watch;
 
 use crate::error::{self, Place};
@@ -109,9 +109,13 @@ impl Core {
                 Command::Alter { slot, options, durability } => {
                     self.settle();
                     if let Some(owned) = self.partitions.get_mut(&slot) {
-                        owned.log.set_options(options);
-                        owned.rule = durability;
+                        owned.alter(options, durability, &self.metrics);
+                        self.sync_due_ms = self.sync_due_ms.min(owned.sync_due_ms());
                     }
+                }
+                Command::Close { slot, answer } => {
+                    self.settle();
+                    let _ = answer.send(self.close_one(slot));
                 }
                 Command::Delete { slot, answer } => {
                     self.settle();
@@ -221,6 +225,18 @@ impl Core {
         owned.log.delete().map_err(|error| error::storage(&owned.place, &error))
     }
 
+    fn close_one(&mut self, slot: Slot) -> Result<(), Refusal> {
+        let Some(mut owned) = self.partitions.remove(&slot) else {
+            return Ok(());
+        };
+        // A turn leaves nobody waiting but after a failure, which has told them; so this is for certainty.
+        owned.pending.refuse_all(&Refusal::new(
+            Outcome::StorageFailed,
+            format!("{} is being closed", owned.place),
+        ));
+        owned.log.close().map_err(|error| error::storage(&owned.place, &error))
+    }
+
     /// When [`Self::tick`] has something to do next, on the monotonic clock in milliseconds.
     pub(crate) fn tick_due_ms(&self) -> u64 {
         self.sync_due_ms.min(self.retention_due_ms)
@@ -258,6 +274,17 @@ impl Core {
 }
 
 impl Owned {
+    /// Follows changed settings. What is written already comes under the new rule at once: a stricter one must not wait
+    /// for the next append.
+    fn alter(&mut self, options: Options, rule: DurabilityRule, metrics: &Metrics) {
+        self.log.set_options(options);
+        self.rule = rule;
+        let is_due = self.rule.durability == Durability::Sync || self.is_past_unsynced_max();
+        if is_due && !self.is_failed {
+            self.sync(metrics);
+        }
+    }
+
     fn settle(&mut self, clock: &Clock, metrics: &Metrics) {
         if let Err(error) = self.log.write(clock.wall()) {
             if self.log.is_failed() {
@@ -291,7 +318,7 @@ impl Owned {
     fn sync_due_ms(&self) -> u64 {
         match (self.rule.durability, self.unsynced_since_ms) {
             (Durability::Interval { ms }, Some(since)) => since.saturating_add(ms),
-            // Sync: never left unsynced by a turn. Os: never ours to sync.
+            // Sync: never left unsynced by a turn or a change of settings. Os: never ours to sync.
             (Durability::Interval { .. }, None) | (Durability::Sync | Durability::Os, _) => {
                 u64::MAX
             }
