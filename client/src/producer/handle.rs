@@ -7,10 +7,11 @@ use protocol::id::{Partition, TopicName};
 use protocol::limits::{BATCH_BYTES_MAX, HEADERS_PER_RECORD_MAX};
 use protocol::outcome::Outcome;
 use protocol::record::{Record, encoded_bytes_max};
+use tokio::sync::{SemaphorePermit, TryAcquireError};
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
-use super::accumulator::Route;
-use super::partitioner::partition_for_key;
+use super::accumulator::Pushed;
 use super::sender::Sender;
 use super::shared::Shared;
 use super::ticket::Ticket;
@@ -78,22 +79,32 @@ impl Producer {
         partition: Option<Partition>,
         record: Record,
     ) -> Result<Ticket> {
+        // A task that only sends gives way to others now and then, also where the sender has no thread of its own.
+        consume_budget().await;
         let charge = self.charge(topic, &record)?;
-        let route = self.route(topic, partition, &record).await?;
-        let room = self.shared.memory.acquire_many(charge).await.map_err(|_| closed())?;
-        let pushed = {
-            let mut state = self.shared.state.lock();
-            if state.closed {
-                return Err(closed());
+        let time = record.timestamp.unwrap_or_else(clock::now);
+        loop {
+            let room = self.room(charge).await?;
+            let pushed = {
+                let mut state = self.shared.state.lock();
+                if state.closed {
+                    return Err(closed());
+                }
+                let bytes = room.num_permits();
+                state.accumulator.push(topic, partition, &record, bytes, time, Instant::now)
+            };
+            let Some(Pushed { ticket, wake }) = pushed else {
+                drop(room);
+                self.learn(topic).await?;
+                continue;
+            };
+            // Given back when the batch is settled.
+            room.forget();
+            if wake {
+                self.shared.wake.notify_one();
             }
-            state.accumulator.push(topic, route, &record, clock::now(), Instant::now())
-        };
-        // Given back when the batch is settled.
-        room.forget();
-        if pushed.wake {
-            self.shared.wake.notify_one();
+            return Ok(ticket);
         }
-        Ok(pushed.ticket)
     }
 
     /// Sends what is gathered without waiting for its linger, and waits until everything handed over before is settled.
@@ -156,20 +167,45 @@ impl Producer {
         })
     }
 
-    async fn route(
-        &self,
-        topic: &TopicName,
-        partition: Option<Partition>,
-        record: &Record,
-    ) -> Result<Route> {
-        if let Some(partition) = partition {
-            return Ok(Route::To(partition));
+    /// Room in the buffer for so many bytes. Nobody overtakes those who wait.
+    async fn room(&self, bytes: u32) -> Result<SemaphorePermit<'_>> {
+        match self.shared.memory.try_acquire_many(bytes) {
+            Ok(room) => Ok(room),
+            Err(TryAcquireError::Closed) => Err(closed()),
+            Err(TryAcquireError::NoPermits) => {
+                let _hungry = Hungry::new(&self.shared);
+                self.shared.memory.acquire_many(bytes).await.map_err(|_| closed())
+            }
         }
-        let partition_count = self.shared.metadata.partition_count(topic).await?;
-        Ok(match &record.key {
-            Some(key) => Route::To(partition_for_key(key, partition_count)),
-            None => Route::Sticky { partition_count },
-        })
+    }
+
+    /// Asks how many partitions a topic has, unless another has done so meanwhile.
+    async fn learn(&self, topic: &TopicName) -> Result<()> {
+        let _asking = self.shared.asking.lock().await;
+        if self.shared.state.lock().accumulator.topics_mut().is_known(topic) {
+            return Ok(());
+        }
+        let partitions = self.shared.metadata.partition_count(topic).await?;
+        let mut state = self.shared.state.lock();
+        state.accumulator.topics_mut().learn(topic, partitions, Instant::now());
+        Ok(())
+    }
+}
+
+/// Somebody who waits for room, for as long as this lives: what is gathered is then sent without its linger.
+struct Hungry<'a>(&'a Shared);
+
+impl<'a> Hungry<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.state.lock().accumulator.hungry();
+        shared.wake.notify_one();
+        Self(shared)
+    }
+}
+
+impl Drop for Hungry<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().accumulator.fed();
     }
 }
 

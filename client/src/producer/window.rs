@@ -160,11 +160,6 @@ impl Window {
         }
     }
 
-    /// Where its batches go.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
-    }
-
     /// True when another batch may enter.
     pub(super) fn has_room(&self) -> bool {
         // Without sequences nothing but waiting keeps batches in order.
