@@ -1,7 +1,8 @@
 //! The loop that owns a core, on one OS thread.
 //!
 //! Disk calls block this thread and nobody else. Commands that arrive meanwhile wait in the queue and are taken
-//! together by the next turn: the slower the disk, the more producers share a sync.
+//! together by the next turn: the slower the disk, the more producers share a sync. What nobody waits for is handed to
+//! a second thread (`chores.rs`).
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use protocol::limits::{SHARD_QUEUE_COMMANDS_MAX, SHARD_TURN_COMMANDS_MAX};
 use tokio::sync::mpsc;
 
+use crate::shard::chores::Helper;
 use crate::shard::command::Command;
 use crate::shard::core::Core;
 use crate::shard::handle::ShardHandle;
@@ -25,13 +27,20 @@ pub(crate) fn start(
 ) -> std::io::Result<(ShardHandle, JoinHandle<()>)> {
     let (sender, commands) = mpsc::channel(SHARD_QUEUE_COMMANDS_MAX);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let thread = std::thread::Builder::new()
-        .name(format!("shard-{number}"))
-        .spawn(move || runtime.block_on(run(core, clock, commands)))?;
+    let mut helper = Helper::start(number, core.metrics().clone())?;
+    let thread = std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
+        runtime.block_on(run(core, clock, commands, &mut helper));
+        helper.stop();
+    })?;
     Ok((ShardHandle::new(sender), thread))
 }
 
-async fn run(mut core: Core, clock: Clock, mut queue: mpsc::Receiver<Command>) {
+async fn run(
+    mut core: Core,
+    clock: Clock,
+    mut queue: mpsc::Receiver<Command>,
+    helper: &mut Helper,
+) {
     let mut commands = Vec::with_capacity(SHARD_TURN_COMMANDS_MAX);
     loop {
         let wait_ms = core.tick_due_ms().saturating_sub(clock.monotonic_ms());
@@ -44,11 +53,18 @@ async fn run(mut core: Core, clock: Clock, mut queue: mpsc::Receiver<Command>) {
                     commands.push(Command::Stop { answer });
                 }
             }
+            Some(slot) = helper.done() => core.settle_chores(slot),
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
         }
         if core.turn(&mut commands) {
             return;
         }
         core.tick();
+        while let Some(slot) = helper.done_now() {
+            core.settle_chores(slot);
+        }
+        for (slot, chore) in core.take_chores() {
+            helper.send(slot, chore);
+        }
     }
 }
