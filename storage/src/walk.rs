@@ -279,6 +279,13 @@ impl<'a> Walker<'a> {
         Ok(Some((Place { offset, position }, follows)))
     }
 
+    /// True when the file ends inside the batch that begins at `position`, or where it should begin.
+    pub(crate) fn is_cut_short(&mut self, position: u64) -> Result<bool, StorageError> {
+        let left = self.bound.bytes.saturating_sub(position);
+        let header = self.header_at(position)?;
+        Ok(left < header.map_or(HEADER_BYTES, |header| header.total_bytes) as u64)
+    }
+
     /// True when some part of `from..to` was never written: a sector of nothing but zeros, of which enough lies in
     /// the stretch that a written batch would have shown its magic byte.
     pub(crate) fn has_unwritten_sector(

@@ -1,13 +1,15 @@
 //! The loop that owns a core, on one OS thread (or, in a simulated world, as one task).
 //!
 //! Disk calls block this thread and nobody else. Commands that arrive meanwhile wait in the queue and are taken
-//! together by the next turn: the slower the disk, the more producers share a sync.
+//! together by the next turn: the slower the disk, the more producers share a sync. What nobody waits for is handed to
+//! a second thread (`chores.rs`).
 
 use std::time::Duration;
 
 use protocol::limits::{SHARD_QUEUE_COMMANDS_MAX, SHARD_TURN_COMMANDS_MAX};
 use tokio::sync::mpsc;
 
+use crate::shard::chores::Helper;
 use crate::shard::command::Command;
 use crate::shard::core::Core;
 use crate::shard::handle::ShardHandle;
@@ -48,20 +50,21 @@ pub(crate) fn start(
     threads: Threads,
 ) -> std::io::Result<(ShardHandle, Worker)> {
     let (sender, commands) = mpsc::channel(SHARD_QUEUE_COMMANDS_MAX);
+    let helper = Helper::start(number, core.metrics().clone(), threads)?;
     let worker = match threads {
         Threads::Own => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{number}"))
-                .spawn(move || runtime.block_on(run(core, clock, commands)))?;
+                .spawn(move || runtime.block_on(run(core, clock, commands, helper)))?;
             Worker::Thread(thread)
         }
-        Threads::Callers => Worker::Task(tokio::spawn(run(core, clock, commands))),
+        Threads::Callers => Worker::Task(tokio::spawn(run(core, clock, commands, helper))),
     };
     Ok((ShardHandle::new(sender), worker))
 }
 
-async fn run(mut core: Core, clock: Clock, mut queue: mpsc::Receiver<Command>) {
+async fn run(mut core: Core, clock: Clock, mut queue: mpsc::Receiver<Command>, mut helper: Helper) {
     let mut commands = Vec::with_capacity(SHARD_TURN_COMMANDS_MAX);
     loop {
         let wait_ms = core.tick_due_ms().saturating_sub(clock.monotonic_ms());
@@ -74,11 +77,19 @@ async fn run(mut core: Core, clock: Clock, mut queue: mpsc::Receiver<Command>) {
                     commands.push(Command::Stop { answer });
                 }
             }
+            Some(slot) = helper.done() => core.settle_chores(slot),
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
         }
         if core.turn(&mut commands) {
+            helper.stop();
             return;
         }
         core.tick();
+        while let Some(slot) = helper.done_now() {
+            core.settle_chores(slot);
+        }
+        for (slot, chore) in core.take_chores() {
+            helper.send(slot, chore);
+        }
     }
 }
