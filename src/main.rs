@@ -7,6 +7,7 @@ mod exit;
 mod lines;
 mod output;
 mod pending;
+mod probe;
 mod segment_scan;
 mod shell;
 mod text;
@@ -50,8 +51,16 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|cause| Failure::io("start the threads of the program", cause))?;
+    let asks_broker = matches!(
+        command,
+        Command::Topic(_)
+            | Command::Produce(_)
+            | Command::Consume(_)
+            | Command::Sql(_)
+            | Command::Datagen(_)
+    );
     runtime.block_on(async {
-        match command {
+        let end = match command {
             Command::Serve(args) => commands::serve::run(args, context).await,
             Command::Demo(args) => commands::demo::run(args, context).await,
             Command::Topic(command) => commands::topics::run(command, context).await,
@@ -61,6 +70,10 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
             Command::Datagen(args) => commands::datagen::run(args, context).await,
             Command::Inspect(args) => commands::inspect::run(&args, context),
             Command::Completions(args) => commands::completions::run(&args, context),
+        };
+        match end {
+            Err(failure) if asks_broker => Err(probe::explain(failure, &context.server).await),
+            end => end,
         }
     })
 }

@@ -256,7 +256,7 @@ pub static ROWS: [Row<Config>; 16] = [
         unit: "bytes",
         bounds: "1048576 to 2^40",
         live: false,
-        doc: "Batches between arrival and acknowledgement, all producers together; beyond it producers wait up to 10 s and are then refused as busy",
+        doc: "Batches between arrival and acknowledgement, all producers together; beyond it producers wait up to 10 s and are then refused as busy, at once where half as many bytes wait already",
         set: |target, text| bytes(text).map(|bytes| target.write_bytes_in_flight_max = bytes),
         get: |target| target.write_bytes_in_flight_max.to_string(),
     },

@@ -46,6 +46,11 @@ pub(crate) fn stopping() -> Refusal {
     Refusal::new(Outcome::Unavailable, "the broker is stopping")
 }
 
+/// The thread that owned a partition has ended, or has given it up a moment ago.
+pub(crate) fn not_owned(place: &Place) -> Refusal {
+    Refusal::new(Outcome::Unavailable, format!("{place} is not served at this moment"))
+}
+
 /// A write or sync went wrong.
 pub(crate) fn storage(place: &Place, error: &StorageError) -> Refusal {
     let outcome = if error.is_full() { Outcome::DiskFull } else { Outcome::StorageFailed };

@@ -6,6 +6,8 @@
 //! |---|---|---|
 //! | a | a partition refuses (unknown, out of range, damaged) | at once |
 //! | b | `bytes_min` or more can be read | at once |
+//! | - | less was read, but there is more, and the limits leave room for it | read on |
+//! | b' | less was read, there is more, and a limit keeps it back: waiting brings no more | at once |
 //! | c | `wait_ms_max` has passed since the request came | with what there is, perhaps nothing |
 //! | d | the broker is stopping | with what there is; a refusal if that is nothing |
 //! | - | else | wait for a newer view of any of the partitions, then look again |
@@ -17,10 +19,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{self, Either};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use protocol::batch::Header;
+use protocol::id::Offset;
 use protocol::limits::{ENTRIES_PER_REQUEST_MAX, FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX};
 use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{FetchEntry, FetchReply, FetchRequest, Fetched};
-use storage::{ReadError, View};
+use storage::{Read, ReadError, View};
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Permit};
@@ -29,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::shard::handle::PartitionHandle;
 use crate::shutdown::Drain;
 use crate::topics::catalog::Catalog;
+use crate::world::Threads;
 
 /// An answer, and the permit to hold its bytes until they are on their way.
 #[derive(Debug)]
@@ -46,6 +51,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) admission: &'a Admission,
     pub(crate) metrics: &'a Metrics,
     pub(crate) drain: &'a Drain,
+    pub(crate) threads: Threads,
 }
 
 /// Answers a fetch; see the table above. May be cancelled at any time.
@@ -68,12 +74,13 @@ pub(crate) async fn fetch(ground: Ground<'_>, request: FetchRequest) -> Result<A
     // A reader that wants more than it may get at once must not wait for it.
     let bytes_min = (request.bytes_min as usize).clamp(1, bytes_wanted);
     loop {
-        let (bytes_max, permit) = ground.admission.read(bytes_wanted);
+        let (bytes_max, mut permit) = ground.admission.read(bytes_wanted);
         let mut places = resolve(ground.catalog, &request.entries);
-        let entries = gather(&ground, &mut places, bytes_max).await;
-        let bytes: usize = entries.iter().flatten().map(Fetched::bytes).sum();
+        let bytes_min = bytes_min.min(bytes_max);
+        let Gathered { entries, bytes, is_cut } =
+            gather(&ground, &mut places, bytes_min, bytes_max).await;
         let is_refused = entries.iter().any(Result::is_err);
-        let is_enough = bytes >= bytes_min.min(bytes_max);
+        let is_enough = bytes >= bytes_min || is_cut;
         let is_leaving = ground.drain.is_leaving();
         if is_leaving && bytes == 0 && !is_refused {
             // Not an empty answer: a reader that asks again at once would spin until the broker is gone.
@@ -81,6 +88,7 @@ pub(crate) async fn fetch(ground: Ground<'_>, request: FetchRequest) -> Result<A
         }
         if is_refused || is_enough || is_leaving || Instant::now() >= deadline {
             ground.metrics.bytes_fetched.inc_by(bytes as u64);
+            permit.shrink_to(bytes);
             return Ok(Answered { reply: FetchReply { entries }, permit });
         }
         // The bytes that were too few are given back while we wait.
@@ -106,72 +114,131 @@ fn resolve(catalog: &Catalog, entries: &[FetchEntry]) -> Vec<Result<Found, Refus
     found.collect()
 }
 
+/// What all places have together.
+struct Gathered {
+    entries: Vec<Result<Fetched, Refusal>>,
+    bytes: usize,
+    /// True when a limit has kept back records that are there.
+    is_cut: bool,
+}
+
 /// Reads from every place in turn, as far as the bytes go.
 async fn gather(
     ground: &Ground<'_>,
     places: &mut [Result<Found, Refusal>],
+    bytes_min: usize,
     bytes_max: usize,
-) -> Vec<Result<Fetched, Refusal>> {
-    let mut bytes_left = bytes_max;
-    let mut entries = Vec::with_capacity(places.len());
+) -> Gathered {
+    let entries = Vec::with_capacity(places.len());
+    let mut gathered = Gathered { entries, bytes: 0, is_cut: false };
     for place in places {
+        let room = Room {
+            wanted: bytes_min.saturating_sub(gathered.bytes),
+            left: bytes_max.saturating_sub(gathered.bytes),
+            is_untouched: gathered.bytes == 0,
+        };
         let fetched = match place {
-            Ok(found) => read(ground, found, bytes_left, bytes_left == bytes_max).await,
+            Ok(found) => read(ground, found, &room, &mut gathered.is_cut).await,
             Err(refusal) => Err(refusal.clone()),
         };
-        bytes_left = bytes_left.saturating_sub(fetched.as_ref().map_or(0, Fetched::bytes));
-        entries.push(fetched);
+        gathered.bytes += fetched.as_ref().map_or(0, Fetched::bytes);
+        gathered.entries.push(fetched);
     }
-    entries
+    gathered
 }
 
-/// Reads from one place. Only the first place that has anything may pass the limit, by one large batch, so that such
-/// a batch can never block its reader.
+/// What one place may add to an answer.
+struct Room {
+    /// Bytes that the answer still needs to be enough.
+    wanted: usize,
+    /// Bytes that it may still grow by.
+    left: usize,
+    /// True while nothing is in the answer.
+    is_untouched: bool,
+}
+
+/// Reads from one place, and reads on while the answer is not enough: one read ends where a segment ends, or after so
+/// many batches. Only the first place that has anything may pass the limit, by one large batch, so that such a batch can
+/// never block its reader.
 async fn read(
     ground: &Ground<'_>,
     found: &mut Found,
-    bytes_left: usize,
-    is_first: bool,
+    room: &Room,
+    is_cut: &mut bool,
 ) -> Result<Fetched, Refusal> {
-    let FetchEntry { offset, bytes_max, .. } = found.entry;
+    let FetchEntry { mut offset, bytes_max, .. } = found.entry;
     let view = found.news.borrow_and_update().clone();
+    if found.news.has_changed().is_err() {
+        // Nobody owns it any more: waiting for news of it would never end, or never begin. It is withdrawn from the
+        // catalogue before its owner gives it up, so the catalogue knows why.
+        let gone = ground.catalog.partition(&found.entry.topic, found.entry.partition);
+        return Err(gone.err().unwrap_or_else(|| error::not_owned(found.handle.place())));
+    }
     let (start, end) = (view.start(), view.end());
-    let of = |batches| Fetched { batches, start, end };
     let place = found.handle.place();
     if offset < start || offset > end {
         return Err(error::read(place, &ReadError::OutOfRange { offset, start, end }));
     }
-    if offset == end || bytes_left == 0 {
-        return Ok(of(Vec::new()));
-    }
-    let bytes_max = match bytes_max as usize {
-        0 => bytes_left,
-        bytes => bytes.min(bytes_left),
+    let limit = match bytes_max as usize {
+        0 => room.left,
+        bytes => bytes.min(room.left),
     };
-    let batches = match view.read_tail(offset, bytes_max) {
-        Some(batches) => batches,
-        None => {
-            ground.metrics.fetches_from_files.inc();
-            read_files(ground, place, view, found.entry.offset, bytes_max).await?
+    let mut fetched = Fetched { batches: Vec::new(), start, end };
+    let mut bytes = 0;
+    while offset < end && (bytes == 0 || bytes < room.wanted) {
+        if bytes >= limit {
+            *is_cut = true;
+            break;
         }
-    };
-    let bytes: usize = batches.iter().map(Bytes::len).sum();
-    if bytes > bytes_left && !is_first {
-        return Ok(of(Vec::new()));
+        let read = match view.read_tail(offset, limit - bytes) {
+            Some(batches) => Ok(Read { next: end_of(batches.last()), batches }),
+            None => {
+                ground.metrics.fetches_from_files.inc();
+                read_files(ground, place, view.clone(), offset, limit - bytes).await
+            }
+        };
+        let Read { batches, next } = match read {
+            Ok(read) => read,
+            // Batches that are whole are given first; the next fetch comes upon what is wrong behind them.
+            Err(_) if bytes > 0 => {
+                *is_cut = true;
+                break;
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let more: usize = batches.iter().map(Bytes::len).sum();
+        let may_pass = bytes == 0 && room.is_untouched;
+        let passes = bytes + more > room.left || (bytes > 0 && bytes + more > limit);
+        if passes && !may_pass {
+            *is_cut = true;
+            break;
+        }
+        if next <= offset {
+            break;
+        }
+        offset = next;
+        bytes += more;
+        fetched.batches.extend(batches);
     }
-    Ok(of(batches))
+    Ok(fetched)
+}
+
+/// The end offset of a piece that is one batch.
+fn end_of(batch: Option<&Bytes>) -> Offset {
+    let header = batch.and_then(|batch| Header::read(batch).ok());
+    header.map_or(Offset::ZERO, |header| header.end_offset())
 }
 
 async fn read_files(
     ground: &Ground<'_>,
     place: &Place,
     view: View,
-    offset: protocol::id::Offset,
+    offset: Offset,
     bytes_max: usize,
-) -> Result<Vec<Bytes>, Refusal> {
-    let read = tokio::task::spawn_blocking(move || view.read(offset, bytes_max)).await;
+) -> Result<Read, Refusal> {
+    let read = ground.threads.blocking(move || view.read(offset, bytes_max)).await;
     match read {
-        Ok(Ok(read)) => Ok(read.batches),
+        Ok(Ok(read)) => Ok(read),
         Ok(Err(cause)) => {
             if matches!(cause, ReadError::Damaged { .. }) {
                 ground.metrics.damage_met.inc();

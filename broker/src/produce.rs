@@ -13,7 +13,7 @@ use protocol::limits::ENTRIES_PER_REQUEST_MAX;
 use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{Appended, ProduceEntry, ProduceReply, ProduceRequest};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, WriteRequest};
 use crate::error::{self, Place};
 use crate::metrics::Metrics;
 use crate::shard::pending::Answer;
@@ -66,9 +66,11 @@ pub(crate) async fn submit(ground: Ground<'_>, request: ProduceRequest) -> Submi
             entries: request.entries.iter().map(|_| Err(refusal.clone())).collect(),
         };
     }
+    let bytes = request.entries.iter().map(|entry| entry.batch.bytes().len()).sum();
+    let mut admitted = ground.admission.request(bytes);
     let mut entries = Vec::with_capacity(request.entries.len());
     for entry in request.entries {
-        let submitted = submit_entry(&ground, entry).await;
+        let submitted = submit_entry(&ground, &mut admitted, entry).await;
         if submitted.is_err() {
             ground.metrics.batches_refused.inc();
         }
@@ -77,12 +79,16 @@ pub(crate) async fn submit(ground: Ground<'_>, request: ProduceRequest) -> Submi
     Submitted { entries }
 }
 
-async fn submit_entry(ground: &Ground<'_>, entry: ProduceEntry) -> Result<Answer, Refusal> {
+async fn submit_entry(
+    ground: &Ground<'_>,
+    admitted: &mut WriteRequest<'_>,
+    entry: ProduceEntry,
+) -> Result<Answer, Refusal> {
     let ProduceEntry { topic, partition, batch } = entry;
     let known = ground.catalog.topic(&topic)?;
     let handle = known.partition(partition)?;
     check(handle.place(), &batch, &known.settings, ground.clock.wall())?;
-    let permit = ground.admission.write(batch.bytes().len()).await?;
+    let permit = admitted.write(batch.bytes().len()).await?;
     handle.append(batch, permit).await
 }
 

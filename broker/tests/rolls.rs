@@ -16,8 +16,7 @@ use protocol::record::Record;
 use protocol::verbs::{Appended, ProduceEntry, ProduceRequest, TopicSpec};
 use storage::{Access, Action, Disk, DiskFile, Entry, Lock, RealDisk, StorageError};
 use thalweg_broker::config::DurabilityMode;
-use thalweg_broker::time::Clock;
-use thalweg_broker::{Broker, Config, Service};
+use thalweg_broker::{Broker, Config, Service, World};
 
 /// The real disk, but for the syncs of first segments: they wait while they are held up, and then fail if told to.
 #[derive(Debug, Default)]
@@ -116,8 +115,8 @@ async fn open(disk: &Arc<SlowDisk>, folder: &Path) -> Broker {
         shards: 1,
         ..Config::default()
     };
-    let disk = Arc::new(Handle(Arc::clone(disk)));
-    let broker = Broker::open_on(disk, config, Clock::real()).await.unwrap();
+    let world = World { disk: Arc::new(Handle(Arc::clone(disk))), ..World::real() };
+    let broker = Broker::open_in(world, config).await.unwrap();
     let settings = [("segment.bytes".to_owned(), SEGMENT_BYTES.to_string())].into();
     let spec = TopicSpec { name: "t".parse().unwrap(), partitions: Some(1), settings };
     broker.service().create_topic(spec).await.unwrap();

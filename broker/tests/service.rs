@@ -145,6 +145,68 @@ async fn a_fetch_waits_for_enough_bytes_or_its_time() {
     broker.close().await;
 }
 
+/// The values that one fetch of at least `bytes_min` answers with, long before its deadline.
+async fn fetch_at_once(service: &Service, name: &str, bytes_min: u32, bytes_max: u32) -> usize {
+    let mut request = fetch_request(name, 0, bytes_min, 60_000);
+    request.bytes_max = bytes_max;
+    let fetched = tokio::time::timeout(Duration::from_secs(20), service.fetch(request)).await;
+    let answered = fetched.expect("it waits for what is there").unwrap();
+    values(answered.reply.entries[0].as_ref().unwrap()).len()
+}
+
+#[tokio::test]
+async fn a_fetch_reads_on_where_one_read_ends_before_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { tail_bytes_max: 0, ..config(folder.path()) };
+    let broker = Broker::open(config).await.unwrap();
+    let service = broker.service();
+    // From files: every segment of 4096 bytes is a read of its own.
+    service.create_topic(spec("segments", 1, &[("segment.bytes", "4096")])).await.unwrap();
+    for _ in 0..20 {
+        produce(service, "segments", &[&"x".repeat(1000)]).await.unwrap();
+    }
+    let end = service.describe_topic(&topic("segments")).unwrap().partitions[0].bytes;
+    assert!(end > 4 * 4096);
+    assert_eq!(fetch_at_once(service, "segments", u32::try_from(end).unwrap(), 0).await, 20);
+    // No more can come than the limit lets through, however long one waits.
+    let some = fetch_at_once(service, "segments", 10_000, 10_000).await;
+    assert!((8..=9).contains(&some), "{some} of 20 in 10,000 bytes");
+    broker.close().await;
+
+    // From memory: one read takes 1,024 batches.
+    let broker = open(folder.path()).await;
+    let service = broker.service();
+    service.create_topic(spec("tail", 1, &[])).await.unwrap();
+    let entry = || ProduceEntry {
+        topic: topic("tail"),
+        partition: Partition::ZERO,
+        batch: batch(&["x"], None),
+    };
+    let request = ProduceRequest { entries: (0..2_000).map(|_| entry()).collect() };
+    let reply = service.produce(request).await.reply().await;
+    assert!(reply.entries.iter().all(Result::is_ok));
+    let bytes = service.describe_topic(&topic("tail")).unwrap().partitions[0].bytes;
+    assert_eq!(fetch_at_once(service, "tail", u32::try_from(bytes).unwrap(), 0).await, 2_000);
+    broker.close().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_topic_hears_when_it_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path()).await;
+    let service = broker.service().clone();
+    service.create_topic(spec("short", 1, &[])).await.unwrap();
+    let waiting = service.fetch(fetch_request("short", 0, 1, 60_000));
+    let mut waiting = std::pin::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(50), waiting.as_mut()).await;
+    assert!(early.is_err());
+    service.delete_topic(&topic("short")).await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
+    let refusal = answered.reply.entries[0].as_ref().unwrap_err();
+    assert_eq!(refusal.outcome, Outcome::UnknownTopic);
+    broker.close().await;
+}
+
 #[tokio::test]
 async fn a_repeated_batch_is_stored_once_also_across_a_restart() {
     let folder = tempfile::tempdir().unwrap();

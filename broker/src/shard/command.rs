@@ -28,6 +28,8 @@ pub(crate) enum Command {
     },
     /// Follow changed settings from now on.
     Alter { slot: Slot, options: Options, durability: DurabilityRule },
+    /// Give a partition up and close its log; its files stay.
+    Close { slot: Slot, answer: oneshot::Sender<Result<(), Refusal>> },
     /// Give a partition up and delete its files.
     Delete { slot: Slot, answer: oneshot::Sender<Result<(), Refusal>> },
     /// Sync and close everything, then end.

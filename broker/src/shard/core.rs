@@ -7,7 +7,7 @@
 //! Per partition a turn goes: stage -> write -> sync (if its durability asks) -> expose to readers -> answer. What is
 //! acknowledged is therefore already readable.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use protocol::id::{LeaderEpoch, Offset};
 use protocol::limits::SHARD_TURN_BYTES_MAX;
 use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::Appended;
-use storage::{Chore, Disk, Log, Opening, StorageError, View};
+use storage::{Chore, Disk, Log, Opening, Options, StorageError, View};
 use tokio::sync::watch;
 
 use crate::error::{self, Place};
@@ -35,7 +35,8 @@ pub(crate) struct Core {
     leader_epoch: LeaderEpoch,
     /// How often every log is asked what it may let go, in milliseconds.
     retention_check_ms: u64,
-    partitions: HashMap<Slot, Owned>,
+    /// In an order, so that the same calls give the same syncs.
+    partitions: BTreeMap<Slot, Owned>,
     /// Partitions with staged batches in this turn, each once.
     touched: Vec<Slot>,
     /// What logs have handed out and the thread has not taken yet: at most one for each partition.
@@ -82,7 +83,7 @@ impl Core {
             metrics,
             leader_epoch,
             retention_check_ms,
-            partitions: HashMap::new(),
+            partitions: BTreeMap::new(),
             touched: Vec::new(),
             chores: Vec::new(),
             staged_bytes: 0,
@@ -113,9 +114,13 @@ impl Core {
                 Command::Alter { slot, options, durability } => {
                     self.settle();
                     if let Some(owned) = self.partitions.get_mut(&slot) {
-                        owned.log.set_options(options);
-                        owned.rule = durability;
+                        owned.alter(options, durability, &self.metrics);
+                        self.sync_due_ms = self.sync_due_ms.min(owned.sync_due_ms());
                     }
+                }
+                Command::Close { slot, answer } => {
+                    self.settle();
+                    let _ = answer.send(self.close_one(slot));
                 }
                 Command::Delete { slot, answer } => {
                     self.settle();
@@ -227,6 +232,18 @@ impl Core {
         owned.log.delete().map_err(|error| error::storage(&owned.place, &error))
     }
 
+    fn close_one(&mut self, slot: Slot) -> Result<(), Refusal> {
+        let Some(mut owned) = self.partitions.remove(&slot) else {
+            return Ok(());
+        };
+        // A turn leaves nobody waiting but after a failure, which has told them; so this is for certainty.
+        owned.pending.refuse_all(&Refusal::new(
+            Outcome::StorageFailed,
+            format!("{} is being closed", owned.place),
+        ));
+        owned.log.close().map_err(|error| error::storage(&owned.place, &error))
+    }
+
     /// When [`Self::tick`] has something to do next, on the monotonic clock in milliseconds.
     pub(crate) fn tick_due_ms(&self) -> u64 {
         self.sync_due_ms.min(self.retention_due_ms)
@@ -275,7 +292,7 @@ impl Core {
 
     /// Syncs and closes every log. Those who still wait are told that the broker is stopping.
     fn close(&mut self) {
-        for (_, mut owned) in self.partitions.drain() {
+        for (_, mut owned) in std::mem::take(&mut self.partitions) {
             owned.pending.refuse_all(&error::stopping());
             if let Err(error) = owned.log.close() {
                 tracing::error!(partition = %owned.place, "closing the log failed: {error}");
@@ -285,6 +302,17 @@ impl Core {
 }
 
 impl Owned {
+    /// Follows changed settings. What is written already comes under the new rule at once: a stricter one must not wait
+    /// for the next append.
+    fn alter(&mut self, options: Options, rule: DurabilityRule, metrics: &Metrics) {
+        self.log.set_options(options);
+        self.rule = rule;
+        let is_due = self.rule.durability == Durability::Sync || self.is_past_unsynced_max();
+        if is_due && !self.is_failed {
+            self.sync(metrics);
+        }
+    }
+
     fn settle(&mut self, clock: &Clock, metrics: &Metrics) {
         if let Err(error) = self.log.write(clock.wall()) {
             if self.log.is_failed() {
@@ -318,7 +346,7 @@ impl Owned {
     fn sync_due_ms(&self) -> u64 {
         match (self.rule.durability, self.unsynced_since_ms) {
             (Durability::Interval { ms }, Some(since)) => since.saturating_add(ms),
-            // Sync: never left unsynced by a turn. Os: never ours to sync.
+            // Sync: never left unsynced by a turn or a change of settings. Os: never ours to sync.
             (Durability::Interval { .. }, None) | (Durability::Sync | Durability::Os, _) => {
                 u64::MAX
             }

@@ -97,6 +97,13 @@ impl PartitionHandle {
         self.shard.send(Command::Alter { slot: self.slot, options, durability }).await
     }
 
+    /// Gives the partition up; its files stay.
+    pub(crate) async fn close(&self) -> Result<(), Refusal> {
+        let (answer, closed) = oneshot::channel();
+        self.shard.send(Command::Close { slot: self.slot, answer }).await?;
+        closed.await.map_err(|_| error::stopping())?
+    }
+
     /// Gives the partition up and deletes its files.
     pub(crate) async fn delete(&self) -> Result<(), Refusal> {
         let (answer, deleted) = oneshot::channel();

@@ -140,7 +140,7 @@ mod tests {
         let mut pending = Pending::default();
         let mut answers = Vec::new();
         for end in ends {
-            let (ticket, answer) = Ticket::new(admission.write(1).await.unwrap());
+            let (ticket, answer) = Ticket::new(admission.request(1).write(1).await.unwrap());
             let end = Offset::new(*end).unwrap();
             let appended = Appended { base_offset: end, append_time: None, repeated: false };
             pending.wait(ticket, end, appended, (1, 10));

@@ -1,10 +1,9 @@
-//! The loop that owns a core, on one OS thread.
+//! The loop that owns a core, on one OS thread (or, in a simulated world, as one task).
 //!
 //! Disk calls block this thread and nobody else. Commands that arrive meanwhile wait in the queue and are taken
 //! together by the next turn: the slower the disk, the more producers share a sync. What nobody waits for is handed to
 //! a second thread (`chores.rs`).
 
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use protocol::limits::{SHARD_QUEUE_COMMANDS_MAX, SHARD_TURN_COMMANDS_MAX};
@@ -15,8 +14,32 @@ use crate::shard::command::Command;
 use crate::shard::core::Core;
 use crate::shard::handle::ShardHandle;
 use crate::time::Clock;
+use crate::world::Threads;
 
-/// Starts a shard's thread. It ends after [`Command::Stop`], or when every handle is gone.
+/// What runs a shard.
+#[derive(Debug)]
+pub(crate) enum Worker {
+    /// A thread of its own.
+    Thread(std::thread::JoinHandle<()>),
+    /// A task of the runtime of whoever opened the broker.
+    Task(tokio::task::JoinHandle<()>),
+}
+
+impl Worker {
+    /// Done when it has ended. A panic in it was reported where it happened.
+    pub(crate) async fn ended(self) {
+        match self {
+            Self::Thread(thread) => {
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
+            Self::Task(task) => {
+                let _ = task.await;
+            }
+        }
+    }
+}
+
+/// Starts a shard. It ends after [`Command::Stop`], or when every handle is gone.
 ///
 /// # Errors
 /// When the operating system gives no thread.
@@ -24,15 +47,25 @@ pub(crate) fn start(
     number: usize,
     core: Core,
     clock: Clock,
-) -> std::io::Result<(ShardHandle, JoinHandle<()>)> {
+    threads: Threads,
+) -> std::io::Result<(ShardHandle, Worker)> {
     let (sender, commands) = mpsc::channel(SHARD_QUEUE_COMMANDS_MAX);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut helper = Helper::start(number, core.metrics().clone())?;
-    let thread = std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
-        runtime.block_on(run(core, clock, commands, &mut helper));
-        helper.stop();
-    })?;
-    Ok((ShardHandle::new(sender), thread))
+    let mut helper = Helper::start(number, core.metrics().clone(), threads)?;
+    let worker = match threads {
+        Threads::Own => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            let thread =
+                std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
+                    runtime.block_on(run(core, clock, commands, &mut helper));
+                    helper.stop();
+                })?;
+            Worker::Thread(thread)
+        }
+        Threads::Callers => Worker::Task(tokio::spawn(async move {
+            run(core, clock, commands, &mut helper).await;
+        })),
+    };
+    Ok((ShardHandle::new(sender), worker))
 }
 
 async fn run(

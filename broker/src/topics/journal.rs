@@ -54,6 +54,29 @@ pub enum JournalError {
     /// A change was not taken into the log.
     #[error("the catalogue of topics takes no changes: {0}")]
     Refused(#[from] StageError),
+    /// Writing or syncing this change failed, such that it may be found at the next start or not.
+    #[error(
+        "the catalogue of topics: {cause}. Whether this change is in it shows at the next start; until then it takes no further change"
+    )]
+    Unknown {
+        /// What went wrong.
+        cause: String,
+    },
+    /// An earlier change ended so. This one was not begun.
+    #[error(
+        "the catalogue of topics takes no changes until the broker is started anew, since an earlier one failed: {cause}"
+    )]
+    Failed {
+        /// What went wrong then.
+        cause: String,
+    },
+}
+
+impl JournalError {
+    /// True when the change may be found at the next start.
+    pub(crate) fn may_have_happened(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
 }
 
 /// A topic as the journal knows it.
@@ -94,6 +117,8 @@ struct ProducerIdsValue {
 #[derive(Debug)]
 pub(crate) struct Journal {
     log: Log,
+    /// Why no change is taken any more: the first change whose outcome is unknown. Never taken back.
+    failure: Option<String>,
 }
 
 impl Journal {
@@ -117,13 +142,13 @@ impl Journal {
             tracing::info!("catalogue of topics: {note}");
         }
         let contents = read_all(&log)?;
-        Ok((Self { log }, contents))
+        Ok((Self { log, failure: None }, contents))
     }
 
     /// Makes the creation or change of a topic durable.
     ///
     /// # After an error
-    /// The change may be found at the next start or not; it is not acted on before.
+    /// As [`JournalError::may_have_happened`] says: the change may be found at the next start, or it never will be.
     pub(crate) fn put(&mut self, topic: &TopicRecord, now: Timestamp) -> Result<(), JournalError> {
         let value = TopicValue {
             version: VERSION,
@@ -155,18 +180,46 @@ impl Journal {
         self.append(PRODUCER_IDS, Some(to_json(&value)), now)
     }
 
+    /// Refuses when the journal takes no changes. Asked before anything is made for a change.
+    pub(crate) fn check(&self) -> Result<(), JournalError> {
+        let failure = self.log.failure().map(ToString::to_string);
+        match self.failure.clone().or(failure) {
+            Some(cause) => Err(JournalError::Failed { cause }),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that the outcome of a change is unknown.
+    pub(crate) fn fail(&mut self, cause: &dyn std::fmt::Display) -> JournalError {
+        let cause = cause.to_string();
+        self.failure.get_or_insert_with(|| cause.clone());
+        JournalError::Unknown { cause }
+    }
+
+    /// | what failed | the change |
+    /// |---|---|
+    /// | the write, and it was undone (no room, no handle) | did not happen; the next one may do |
+    /// | the write in any other way | unknown: some of its bytes may be there |
+    /// | the sync, or getting a handle for it | unknown: its bytes are there and may last |
     fn append(
         &mut self,
         key: &str,
         value: Option<Bytes>,
         now: Timestamp,
     ) -> Result<(), JournalError> {
+        self.check()?;
         let key = Some(Bytes::copy_from_slice(key.as_bytes()));
         let mut builder = Builder::new(Compression::None);
         builder.push(&Record { key, value, ..Record::default() }, now);
+        let before = self.log.written_end();
         self.log.stage(builder.finish(None), now)?;
-        self.log.write(now)?;
-        self.log.sync()?;
+        if let Err(error) = self.log.write(now) {
+            let is_undone = !self.log.is_failed() && self.log.written_end() == before;
+            return Err(if is_undone { error.into() } else { self.fail(&error) });
+        }
+        if let Err(error) = self.log.sync() {
+            return Err(self.fail(&error));
+        }
         let end = self.log.synced_end();
         self.log.expose(end);
         // The record is safe. Should a checkpoint fail, the log has failed, and the next call says so.
