@@ -115,8 +115,8 @@ async fn open(disk: &Arc<SlowDisk>, folder: &Path) -> Broker {
         shards: 1,
         ..Config::default()
     };
-    let disk = Arc::new(Handle(Arc::clone(disk)));
-    let broker = Broker::open_in(World { disk, ..World::real() }, config).await.unwrap();
+    let world = World { disk: Arc::new(Handle(Arc::clone(disk))), ..World::real() };
+    let broker = Broker::open_in(world, config).await.unwrap();
     let settings = [("segment.bytes".to_owned(), SEGMENT_BYTES.to_string())].into();
     let spec = TopicSpec { name: "t".parse().unwrap(), partitions: Some(1), settings };
     broker.service().create_topic(spec).await.unwrap();

@@ -157,14 +157,8 @@ struct Hands {
     taken: Option<(u32, Chore)>,
 }
 
-const HANDS: [(Chores, u32); 6] = [
-    (Chores::AtOnce, 1),
-    (Chores::Late, 1),
-    (Chores::AtOnce, 9),
-    (Chores::Late, 9),
-    (Chores::ByHalves, 5),
-    (Chores::Never, 100),
-];
+const HANDS: [(Chores, u32); 4] =
+    [(Chores::AtOnce, 1), (Chores::Late, 9), (Chores::ByHalves, 5), (Chores::Never, 100)];
 
 impl Hands {
     fn new((chores, turns_per_sync): (Chores, u32)) -> Self {
