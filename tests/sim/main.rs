@@ -145,7 +145,7 @@ fn for_each_seed(seeds: std::ops::Range<u64>, judge: impl Fn(u64) + Sync) {
 #[test]
 fn what_is_acknowledged_is_there_in_order_once_whatever_the_disk_does() {
     let records = AtomicU64::new(0);
-    let seeds = seeds(60);
+    let seeds = seeds(16);
     let count = seeds.end - seeds.start;
     for_each_seed(seeds, |seed| {
         records.fetch_add(run(seed, None).records as u64, Ordering::Relaxed);
@@ -156,7 +156,7 @@ fn what_is_acknowledged_is_there_in_order_once_whatever_the_disk_does() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for_each_seed(seeds(60).step_down(6), |seed| {
+    for_each_seed(seeds(16).step_down(8), |seed| {
         let (one, other) = (run(seed, None).trace, run(seed, None).trace);
         let differs = one.lines().zip(other.lines()).find(|(one, other)| one != other);
         assert_eq!(differs, None, "the first line in which two runs differ");
@@ -179,7 +179,7 @@ impl StepDown for std::ops::Range<u64> {
 #[test]
 fn a_sync_that_does_nothing_is_noticed() {
     for lie in [Lie::Files, Lie::Folders] {
-        let noticed = (FIRST_SEED..FIRST_SEED + 40)
+        let noticed = (FIRST_SEED..FIRST_SEED + 30)
             .any(|seed| std::panic::catch_unwind(|| run(seed, Some(lie))).is_err());
         assert!(noticed, "{lie:?}");
     }
