@@ -453,7 +453,7 @@ impl Recovery<'_> {
                     let at = stretch.at.position;
                     let evidence = Evidence {
                         sealed: next_base.is_some() || at < sealed_bytes,
-                        unwritten: walker.has_unwritten_sector(at, until)?,
+                        unwritten: walker.has_unwritten_sector(stretch.at, until)?,
                         followed: stretch.resume.is_some(),
                         whole: stretch.whole_until.is_some(),
                     };
