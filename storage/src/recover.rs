@@ -498,7 +498,7 @@ impl Recovery<'_> {
                     let at = stretch.at.position;
                     let evidence = Evidence {
                         sealed: at < sealed_bytes,
-                        unwritten: walker.has_unwritten_sector(at, until)?,
+                        unwritten: walker.has_unwritten_sector(stretch.at, until)?,
                         followed: stretch.resume.is_some()
                             || next_base.is_some() && !walker.is_cut_short(at)?,
                         whole: stretch.whole_until.is_some(),

@@ -3,7 +3,8 @@
 //! Faults that are fair, because real disks and file systems do them:
 //! - **Loss of power** ([`SimDisk::crash`]): of what was written since the last sync of a file, any 512-byte sectors
 //!   are there and others are not, in any order; sectors that are missing read as zeros, or the file ends before
-//!   them. A file grows and shrinks in any of the steps it was told. Names that were made, changed or removed since
+//!   them. Each sector is as it was at some moment since the sync: what was written to it later is never there without
+//!   what was written to it before, as both lie in the same page of memory. A file grows and shrinks in any of the steps it was told. Names that were made, changed or removed since
 //!   the last sync of their folder are so or not, each by itself; a rename is never half done.
 //! - **Death of the process** ([`SimDisk::kill`]): nothing is lost but the handles and locks.
 //! - **A failing operation** ([`SimDisk::fail_at`]): a write leaves any part of its bytes. A failed sync loses what it
@@ -17,6 +18,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,7 +49,8 @@ pub enum Crash {
         /// Bytes of the last write that are there.
         torn_bytes: u64,
     },
-    /// Of writes only the last one, this many bytes of it; all names.
+    /// Of writes only the last one, this many bytes of it, and what the others had put into the sector in which it
+    /// begins; all names.
     KeepLast {
         /// Bytes of the last write that are there.
         torn_bytes: u64,
@@ -148,6 +151,9 @@ struct Contents {
     pending: Vec<Change>,
 }
 
+/// [`SECTOR_BYTES`] as an index.
+const SECTOR: usize = SECTOR_BYTES as usize;
+
 #[derive(Clone, Debug)]
 enum Change {
     Write {
@@ -185,18 +191,36 @@ impl Change {
         }
     }
 
-    /// Any of the sectors of a write.
-    fn scattered(&self, random: &mut Random) -> Vec<Self> {
+    /// The sector in which a write begins.
+    fn first_sector(&self) -> Option<Range<usize>> {
+        let Self::Write { position, .. } = self else { return None };
+        let start = position / SECTOR * SECTOR;
+        Some(start..start + SECTOR)
+    }
+
+    /// What a write puts into a sector.
+    fn within(&self, sector: &Range<usize>) -> Option<Self> {
+        let Self::Write { position, bytes } = self else { return None };
+        let start = sector.start.clamp(*position, position + bytes.len());
+        let end = sector.end.clamp(start, position + bytes.len());
+        let bytes = bytes[start - position..end - position].to_vec();
+        (start < end).then_some(Self::Write { position: start, bytes })
+    }
+
+    /// Any of the sectors of a write, but none of those in `stale`, which did not reach the disk any more; joined by
+    /// those that do not from here on.
+    fn scattered(&self, random: &mut Random, stale: &mut BTreeSet<usize>) -> Vec<Self> {
         let Self::Write { position, bytes } = self else {
             return if random.coin() { vec![self.clone()] } else { Vec::new() };
         };
-        let sector = SECTOR_BYTES as usize;
         let mut kept = Vec::new();
         let mut at = *position;
         let end = position + bytes.len();
         while at < end {
-            let next = ((at / sector + 1) * sector).min(end);
-            if random.coin() {
+            let next = ((at / SECTOR + 1) * SECTOR).min(end);
+            if stale.contains(&(at / SECTOR)) || !random.coin() {
+                stale.insert(at / SECTOR);
+            } else {
                 let bytes = bytes[at - position..next - position].to_vec();
                 kept.push(Self::Write { position: at, bytes });
             }
@@ -314,6 +338,9 @@ impl SimDisk {
         let World { random, files, last_write, .. } = &mut *world;
         for (number, file) in files.iter_mut().enumerate() {
             let mut durable = std::mem::take(&mut file.durable);
+            let mut stale = BTreeSet::new();
+            let last = last_write.filter(|(last, _)| *last == number);
+            let shared = last.and_then(|(_, change)| file.pending[change].first_sector());
             for (index, change) in file.pending.drain(..).enumerate() {
                 let is_last = *last_write == Some((number, index));
                 match crash {
@@ -322,9 +349,17 @@ impl SimDisk {
                         change.torn(torn_bytes).apply(&mut durable);
                     }
                     Crash::KeepAll { .. } => change.apply(&mut durable),
-                    Crash::KeepLast { .. } => {}
+                    Crash::KeepLast { torn_bytes } => {
+                        let kept = shared.as_ref().filter(|_| torn_bytes > 0);
+                        kept.and_then(|sector| change.within(sector))
+                            .iter()
+                            .for_each(|c| c.apply(&mut durable));
+                    }
                     Crash::Random => {
-                        change.scattered(random).iter().for_each(|c| c.apply(&mut durable));
+                        change
+                            .scattered(random, &mut stale)
+                            .iter()
+                            .for_each(|c| c.apply(&mut durable));
                     }
                 }
             }
@@ -742,6 +777,23 @@ mod tests {
         assert!(disk.is_dead() && disk.last_write_bytes() == 1000);
         disk.crash(Crash::KeepAll { torn_bytes: 512 });
         assert_eq!(disk.contents(Path::new("/a")).unwrap(), [7; 512]);
+    }
+
+    #[test]
+    fn a_sector_is_as_it_was_at_one_moment() {
+        for seed in 0..100 {
+            let disk = SimDisk::new(seed);
+            let file = disk.open(Path::new("/a"), Access::Create).unwrap();
+            file.sync_data().unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            for part in 0..4 {
+                write(&file, &[7; 100], part * 100).unwrap();
+            }
+            disk.crash(Crash::Random);
+            let found = disk.contents(Path::new("/a")).unwrap();
+            assert_eq!(found.len() % 100, 0);
+            assert!(found.iter().all(|byte| *byte == 7), "seed {seed}: a hole inside a sector");
+        }
     }
 
     #[test]

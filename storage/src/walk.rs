@@ -286,20 +286,25 @@ impl<'a> Walker<'a> {
         Ok(left < header.map_or(HEADER_BYTES, |header| header.total_bytes) as u64)
     }
 
-    /// True when some part of `from..to` was never written: a sector of nothing but zeros, of which enough lies in
-    /// the stretch that a written batch would have shown its magic byte.
+    /// True when some part of the stretch from `from` up to `to` was never written: a sector of nothing but zeros, of
+    /// which enough lies in the stretch that a written batch would have shown something else there.
     pub(crate) fn has_unwritten_sector(
         &mut self,
-        from: u64,
+        from: Place,
         to: u64,
     ) -> Result<bool, StorageError> {
-        const TELLING_BYTES: u64 = 17;
-        let mut at = from;
+        // A batch begins with its offset; the lowest byte of its length is the 12th.
+        let offset = from.offset.get().to_be_bytes();
+        let begins_with = offset.iter().position(|byte| *byte != 0).unwrap_or(11);
+        let telling_bytes = begins_with as u64 + 1;
+        let mut at = from.position;
         while at < to {
             let sector_end = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
             let end = sector_end.min(to);
             let length = end - at;
-            if length >= TELLING_BYTES && (end == sector_end || end == self.bound.bytes) {
+            // Behind the first sector anything may lie that is long enough to hold a magic byte.
+            let enough = if at == from.position { telling_bytes } else { 17 };
+            if length >= enough && (end == sector_end || end == self.bound.bytes) {
                 let bytes = self.bytes_at(at, usize::try_from(length).unwrap_or(usize::MAX))?;
                 if bytes.iter().all(|byte| *byte == 0) {
                     return Ok(true);

@@ -1,6 +1,9 @@
 //! The life of a log on the simulated disk, by example. What crashes do to it is in `tests/crash.rs`.
 
+use std::io::IoSlice;
+
 use super::*;
+use crate::disk::Access;
 use crate::error::{Action, ReadError};
 use crate::format::{STATE_FILE, log_name};
 use crate::sim::{Fault, SimDisk};
@@ -471,4 +474,32 @@ fn a_batch_that_is_not_taken_is_not_read() {
         assert_eq!(read.next, Offset::ZERO.plus(1000));
         assert_eq!(disk.reads(), reads + 1, "one read for both, none for the third");
     }
+}
+
+#[test]
+fn a_lost_sector_is_known_by_the_few_bytes_of_a_batch_in_it() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, Options { segment_bytes: 8192, ..options() }, 0);
+    let of_bytes = |wanted: usize| {
+        let batch = |length| {
+            let mut builder = Builder::new(Compression::None);
+            builder.push(&Record::of_value(vec![b'v'; length]), Timestamp(0));
+            builder.finish(None)
+        };
+        (1..wanted).map(batch).find(|batch| batch.bytes().len() == wanted).unwrap()
+    };
+    // The second batch has 8 bytes in the first sector: its offset, 1.
+    append(&mut log, of_bytes(504), 0);
+    for _ in 0..3 {
+        log.stage(of_bytes(400), Timestamp(0)).unwrap();
+        log.write(Timestamp(0)).unwrap();
+    }
+    disk.kill();
+    // The power went before the sector was written anew, and behind the others.
+    let path = Path::new(FOLDER).join("00000000000000000000.log");
+    let file = disk.open(&path, Access::Write).unwrap();
+    file.write_at(&mut [IoSlice::new(&[0; 8])], 504).unwrap();
+    let (log, report) = open(&disk, options(), 0);
+    assert_eq!(log.synced_end(), Offset::ZERO.plus(1), "{:?}", report.notes);
+    assert_eq!(offsets(&log.view(), Offset::ZERO), [0]);
 }
