@@ -43,6 +43,12 @@ pub struct Gone;
 /// Answers that wait for a slow caller; behind them the query waits.
 const ANSWERS_MAX: usize = 16;
 
+/// Rows of one answer.
+const ANSWER_ROWS_MAX: usize = 500;
+
+/// About how many bytes the rows of one answer have, unless one row alone has more.
+const ANSWER_BYTES: usize = 1 << 20;
+
 impl Answers {
     /// A bounded line, and its other end.
     pub fn line() -> (Self, mpsc::Receiver<Result<Answer, Refusal>>) {
@@ -50,11 +56,24 @@ impl Answers {
         (Self { sender }, receiver)
     }
 
-    /// Puts an answer in; waits for room.
+    /// Puts an answer in; waits for room. Many rows, or large ones, leave in pieces: one message of any size would be
+    /// more than its reader takes.
     ///
     /// # Errors
     /// [`Gone`] when the other end was dropped.
     pub async fn send(&self, answer: Answer) -> Result<(), Gone> {
+        let Answer::Rows(mut rows) = answer else { return self.send_one(answer).await };
+        loop {
+            let behind = rows.split_off(first_piece(&rows));
+            let is_last = behind.is_empty();
+            self.send_one(Answer::Rows(std::mem::replace(&mut rows, behind))).await?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_one(&self, answer: Answer) -> Result<(), Gone> {
         self.sender.send(Ok(answer)).await.map_err(|_| Gone)
     }
 
@@ -68,6 +87,17 @@ impl Answers {
     pub async fn gone(&self) {
         self.sender.closed().await;
     }
+}
+
+/// How many of the rows make up one answer: one at least, if there is one.
+fn first_piece(rows: &[Vec<Value>]) -> usize {
+    let mut bytes = 0;
+    let fits = |row: &&Vec<Value>| {
+        bytes += row.iter().map(Value::payload_bytes).sum::<usize>();
+        bytes <= ANSWER_BYTES
+    };
+    let count = rows.iter().take(ANSWER_ROWS_MAX).take_while(fits).count();
+    count.max(1).min(rows.len())
 }
 
 /// A table whose cells are all text or numbers, built row by row.
@@ -109,4 +139,32 @@ pub fn text(text: impl Into<String>) -> Value {
 /// A number cell.
 pub fn number(number: u64) -> Value {
     Value::Bigint(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_leave_in_pieces_that_a_reader_takes() {
+        for (count, cell, pieces) in [
+            (0, text("x"), vec![0]),
+            (500, text("x"), vec![500]),
+            (1_200, text("x"), vec![500, 500, 200]),
+            (5, text("x".repeat(600_000)), vec![1; 5]),
+            (5, text("x".repeat(400_000)), vec![2, 2, 1]),
+        ] {
+            let (answers, mut taken) = Answers::line();
+            answers.send(Answer::Rows(vec![vec![cell]; count])).await.unwrap();
+            drop(answers);
+            let mut found = Vec::new();
+            while let Some(answer) = taken.recv().await {
+                match answer.unwrap() {
+                    Answer::Rows(rows) => found.push(rows.len()),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(found, pieces);
+        }
+    }
 }

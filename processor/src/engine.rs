@@ -13,7 +13,7 @@ use sql::ast::{CreateAs, CreateSource, InsertValues, Query, QueryTarget, SourceK
 use sql::schema::Schema;
 use sql::tokens::{StatementText, split, substitute};
 use sql::{Place, SqlError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::answer::{Answer, Answers, Gone};
 use crate::catalog::{Change, PersistentQuery, parse_one};
@@ -31,6 +31,9 @@ use crate::query::push::{Ended, Wanted, push};
 use crate::session::Session;
 use crate::show::{describe, describe_function, lines, show};
 use crate::supervisor::watch_over;
+
+/// Queries of callers that run at the same time: each holds what one fetch brings until its caller takes it.
+const QUERIES_MAX: usize = 1_000;
 
 /// What an engine needs to know.
 #[derive(Clone, Debug)]
@@ -58,6 +61,8 @@ struct Core {
     clock: Clock,
     /// True once the engine is closing: queries of callers end.
     closing: watch::Sender<bool>,
+    /// One for each query of a caller that may run at the same time.
+    places: Semaphore,
 }
 
 /// The answers of one request. Dropping it ends a query that runs on for it.
@@ -74,7 +79,15 @@ impl Engine {
         let hall = Arc::new(Hall::open(transport, clock.clone()).await?);
         watch_over(&hall);
         let (closing, _) = watch::channel(false);
-        Ok(Self { core: Arc::new(Core { hall, inserter, clock, closing }) })
+        Ok(Self {
+            core: Arc::new(Core {
+                hall,
+                inserter,
+                clock,
+                closing,
+                places: Semaphore::new(QUERIES_MAX),
+            }),
+        })
     }
 
     /// Carries the statements of a text out, in order. After one that fails, the stream ends with its refusal; those
@@ -235,7 +248,7 @@ impl Run {
                 format!("Unset {}", property.as_deref().unwrap_or("all properties"))
             }
             Statement::Define { name, value } => {
-                self.session.define(&name, &value);
+                self.session.define(&name, &value)?;
                 format!("Defined {name}")
             }
             Statement::Undefine(name) => {
@@ -408,6 +421,8 @@ impl Run {
 
     /// Lets a query of the caller run until it ends or the engine closes.
     async fn until_closed(&self, asked: BoxFuture<'_, Result<Ended>>) -> Result<Ended> {
+        let place = self.core.places.try_acquire();
+        let _place = place.map_err(|_| Error::TooManyQueries { limit: QUERIES_MAX })?;
         let mut closing = self.core.closing.subscribe();
         tokio::select! {
             ended = asked => ended,

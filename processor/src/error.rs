@@ -130,6 +130,32 @@ pub enum Error {
         /// What it takes.
         expected: &'static str,
     },
+    /// Properties and variables that are too large together.
+    #[error(
+        "the variables of a session hold at most {limit} bytes together: UNDEFINE some, or make them shorter"
+    )]
+    SessionTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// More queries of callers than run at once.
+    #[error(
+        "{limit} SELECT and PRINT statements run already, as many as run at once: end some of them"
+    )]
+    TooManyQueries {
+        /// The limit.
+        limit: usize,
+    },
+    /// INSERT VALUES with more than one statement may write.
+    #[error(
+        "{place}: the rows up to here have more than {limit} bytes: use several INSERT statements, or `thalweg produce`"
+    )]
+    InsertTooLarge {
+        /// The row with which the limit was passed.
+        place: Place,
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// WITH lacks something.
     #[error("WITH lacks {name}: {advice}")]
     MissingProperty {
@@ -242,6 +268,8 @@ impl Error {
             Self::NotStopped { .. } => Outcome::TimedOut,
             Self::Stored { .. } => Outcome::DamagedData,
             Self::Closed => Outcome::Unavailable,
+            Self::SessionTooLarge { .. } | Self::InsertTooLarge { .. } => Outcome::LimitReached,
+            Self::TooManyQueries { .. } => Outcome::Busy,
             Self::Client(error) => error.outcome(),
             Self::Internal(_) => Outcome::Internal,
             Self::Sql(_)

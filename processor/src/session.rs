@@ -55,6 +55,10 @@ const WITHOUT_EFFECT: [&str; 24] = [
     "windowstore.changelog.additional.retention.ms",
 ];
 
+/// What the properties and variables of a caller may take together: they travel with each request and each answer to
+/// DEFINE, and one variable can hold another many times.
+const SESSION_BYTES_MAX: usize = 256 * 1024;
+
 /// Variables travel among the properties under this prefix.
 const VARIABLE_PREFIX: &str = "variable.";
 
@@ -76,7 +80,7 @@ impl Session {
         let mut session = Self::default();
         for (name, value) in properties {
             match name.strip_prefix(VARIABLE_PREFIX) {
-                Some(variable) => session.define(variable, &value),
+                Some(variable) => session.define(variable, &value)?,
                 None => drop(session.set(&name, &value)?),
             }
         }
@@ -126,8 +130,21 @@ impl Session {
     }
 
     /// DEFINE.
-    pub fn define(&mut self, name: &str, value: &str) {
-        self.properties.insert(format!("{VARIABLE_PREFIX}{name}"), value.to_owned());
+    ///
+    /// # Errors
+    /// [`Error::SessionTooLarge`].
+    ///
+    /// # After an error
+    /// The session is as it was.
+    pub fn define(&mut self, name: &str, value: &str) -> Result<()> {
+        let name = format!("{VARIABLE_PREFIX}{name}");
+        let others = self.properties.iter().filter(|(known, _)| **known != name);
+        let bytes = others.map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if bytes + name.len() + value.len() > SESSION_BYTES_MAX {
+            return Err(Error::SessionTooLarge { limit: SESSION_BYTES_MAX });
+        }
+        self.properties.insert(name, value.to_owned());
+        Ok(())
     }
 
     /// UNDEFINE.
@@ -216,7 +233,7 @@ mod tests {
                 other => panic!("{name}: {other:?}"),
             }
         }
-        session.define("topic", "ratings");
+        session.define("topic", "ratings").unwrap();
         let again = Session::of(session.properties().clone()).unwrap();
         assert_eq!(again, session, "what travels comes back the same");
         let sent = |name: &str| Session::of([(name.to_owned(), "latest".to_owned())].into());
@@ -228,5 +245,21 @@ mod tests {
         assert_eq!(session.variables().collect::<Vec<_>>(), [("topic", "ratings")]);
         session.undefine("topic");
         assert_eq!(session, Session::default());
+    }
+
+    #[test]
+    fn what_a_session_holds_is_bounded() {
+        let mut session = Session::default();
+        let large = "x".repeat(100_000);
+        session.define("a", &large).unwrap();
+        session.define("b", &large).unwrap();
+        let before = session.clone();
+        assert!(matches!(session.define("c", &large), Err(Error::SessionTooLarge { .. })));
+        assert_eq!(session, before, "as it was");
+        session.define("b", &large).unwrap();
+        session.undefine("a");
+        session.define("c", &large).unwrap();
+        let sent = [("variable.x".to_owned(), "x".repeat(SESSION_BYTES_MAX))];
+        assert!(matches!(Session::of(sent.into()), Err(Error::SessionTooLarge { .. })));
     }
 }

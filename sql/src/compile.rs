@@ -9,7 +9,7 @@ use crate::ast::{BinaryOperator, Expr, ExprKind, Literal, Name, SpanUnit, TypeNa
 use crate::cast::castable;
 use crate::coerce::{arithmetic, as_decimal, common, widens};
 use crate::error::{Cause, Place, Result, RowCause, SqlError};
-use crate::evaluate::{Compiled, Node, Operation, constant_value};
+use crate::evaluate::{Compiled, LIKE_BYTES_MAX, Node, Operation, constant_value};
 use crate::functions::function::{Body, Function, Type};
 use crate::functions::{java_time, table};
 use crate::schema::{ColumnRef, LookupError, Schema, nearest};
@@ -18,6 +18,13 @@ use crate::words::quoted;
 
 /// Lists of constants after IN that are longer than this are looked up in a set.
 const COMPARED_MAX: usize = 16;
+
+/// Functions that make a large value of small arguments. Their calls are not computed ahead, however constant: a short
+/// text can hold thousands of them.
+const GROWING: [&str; 3] = ["LPAD", "RPAD", "GENERATE_SERIES"];
+
+/// The largest constant that is computed ahead and kept, in bytes.
+const FOLDED_BYTES_MAX: usize = 4 * 1024;
 
 /// Columns that hold moments as BIGINT, and may be compared with texts.
 const MOMENTS: [&str; 3] = ["ROWTIME", "WINDOWSTART", "WINDOWEND"];
@@ -83,9 +90,12 @@ impl Typed {
         let foldable = !operands.is_empty() && operands.iter().all(constant);
         let node = Node { operation, operands, sql_type };
         let node = match foldable.then(|| constant_value(&node)) {
-            Some(Ok(value)) => constant_node(value, node.sql_type),
-            // One that fails is left for the rows, where errors are reported.
-            Some(Err(_)) | None => node,
+            Some(Ok(value)) if value.payload_bytes() <= FOLDED_BYTES_MAX => {
+                constant_node(value, node.sql_type)
+            }
+            // One that fails is left for the rows, where errors are reported; so is one that is large: a short text can
+            // ask for many of them.
+            Some(Ok(_) | Err(_)) | None => node,
         };
         Self { node, place, untyped: false }
     }
@@ -238,6 +248,10 @@ impl Compiler<'_> {
         let sides = [self.typed(expr)?, self.typed(pattern)?];
         if sides.iter().any(|side| side.found().is_some_and(|of| of != SqlType::String)) {
             return Err(operands_error(place, "LIKE", &sides.each_ref()));
+        }
+        if let Some(pattern) = sides[1].text().filter(|pattern| pattern.len() > LIKE_BYTES_MAX) {
+            let expected = format!("a pattern of at most {LIKE_BYTES_MAX} bytes");
+            return Err(literal_error(sides[1].place, pattern, expected));
         }
         Ok(Typed::new(place, Operation::Like { escape }, sides.into(), SqlType::Boolean))
     }
@@ -512,6 +526,11 @@ impl Compiler<'_> {
             let node = Node { operation, operands: Vec::new(), sql_type: gives.clone() };
             let value = constant_value(&node).unwrap_or(Value::Null);
             return Ok(Typed { node: constant_node(value, gives), place, untyped: false });
+        }
+        if GROWING.contains(&function.name) {
+            let operands = operands.into_iter().map(|operand| operand.node).collect();
+            let node = Node { operation, operands, sql_type: gives };
+            return Ok(Typed { node, place, untyped: false });
         }
         Ok(Typed::new(place, operation, operands, gives))
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow_arith::boolean::{and_kleene, is_not_null, is_null, not, or_kleene};
 use arrow_arith::numeric;
+use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, Datum, StringArray, UInt32Array, new_null_array};
 use arrow_buffer::i256;
@@ -59,6 +60,14 @@ pub enum EvaluateError {
         /// Where the column should be.
         place: ColumnRef,
     },
+    /// The values would fill the memory.
+    #[error(
+        "the expression could not be evaluated: its values take more than {BATCH_BYTES_MAX} bytes for {rows} rows; make its texts and arrays shorter"
+    )]
+    TooLarge {
+        /// Rows of the batch.
+        rows: usize,
+    },
     /// A kernel refused.
     #[error("the expression could not be evaluated: {0}")]
     Arrow(#[from] ArrowError),
@@ -67,8 +76,16 @@ pub enum EvaluateError {
     Value(#[from] ValueError),
 }
 
-/// The most bytes of text one operation may make for a batch; rows beyond it have no value.
+/// The most bytes of texts and items that an expression may make for a batch, all of its operations together; rows
+/// beyond it have no value.
 const BATCH_BYTES_MAX: usize = 1 << 28;
+
+/// The most bytes of texts and items that are handed to functions for a batch: a large constant is handed over anew for
+/// each row.
+const READ_BYTES_MAX: usize = 1 << 32;
+
+/// The longest pattern of LIKE, in bytes: its cost grows with it.
+pub(crate) const LIKE_BYTES_MAX: usize = 1_000;
 
 type Result<T> = std::result::Result<T, EvaluateError>;
 
@@ -145,8 +162,9 @@ impl Compiled {
     /// # Errors
     /// [`EvaluateError`] when the batch is not of the schema it was compiled for.
     pub fn evaluate(&self, rows: &Rows) -> Result<Evaluated> {
-        let mut run = Run { rows: Some(rows), errors: Vec::new() };
-        let column = run.node(&self.node)?.expand(rows.len())?;
+        let mut run = Run { rows: Some(rows), errors: Vec::new(), bytes: 0, bytes_read: 0 };
+        let held = run.node(&self.node)?;
+        let column = run.expand(&held, rows.len())?;
         Ok(Evaluated { column, errors: run.finish() })
     }
 
@@ -192,7 +210,7 @@ fn gather_columns(node: &Node, columns: &mut Vec<ColumnRef>) {
 
 /// The value of a tree without columns.
 pub(crate) fn constant_value(node: &Node) -> std::result::Result<Value, RowCause> {
-    let mut run = Run { rows: None, errors: Vec::new() };
+    let mut run = Run { rows: None, errors: Vec::new(), bytes: 0, bytes_read: 0 };
     match run.node(node) {
         Err(_) => Ok(Value::Null),
         Ok(held) => match run.errors.into_iter().next() {
@@ -207,6 +225,10 @@ struct Run<'r> {
     /// None for constants, which have one row.
     rows: Option<&'r Rows>,
     errors: Vec<RowError>,
+    /// Of texts and items that were made so far.
+    bytes: usize,
+    /// Of texts and items that were handed to functions so far.
+    bytes_read: usize,
 }
 
 /// The values of an operand: one a row, or one for all of them.
@@ -230,16 +252,14 @@ impl Held {
         Value::read(self.array(), if self.is_same() { 0 } else { row })
     }
 
-    fn expand(&self, rows: usize) -> Result<ArrayRef> {
-        match self {
-            Self::Column(array) => Ok(Arc::clone(array)),
-            Self::Same(array) => Ok(take(array, &UInt32Array::from(vec![0; rows]), None)?),
-        }
-    }
-
     /// Compiling has seen to it that this is a condition.
     fn booleans(&self, rows: usize) -> Result<BooleanArray> {
-        Ok(self.expand(rows)?.as_boolean().clone())
+        Ok(match self {
+            Self::Column(array) => array.as_boolean().clone(),
+            Self::Same(array) => {
+                take(array, &UInt32Array::from(vec![0; rows]), None)?.as_boolean().clone()
+            }
+        })
     }
 }
 
@@ -252,6 +272,20 @@ impl Datum for Held {
 impl Run<'_> {
     fn len(&self) -> usize {
         self.rows.map_or(1, Rows::len)
+    }
+
+    /// One value a row.
+    fn expand(&mut self, held: &Held, rows: usize) -> Result<ArrayRef> {
+        let array = match held {
+            Held::Column(array) => return Ok(Arc::clone(array)),
+            Held::Same(array) => array,
+        };
+        let bytes = array.to_data().get_slice_memory_size()?.saturating_mul(rows);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > BATCH_BYTES_MAX {
+            return Err(EvaluateError::TooLarge { rows });
+        }
+        Ok(take(array, &UInt32Array::from(vec![0; rows]), None)?)
     }
 
     /// The errors, one a row.
@@ -275,8 +309,12 @@ impl Run<'_> {
             Operation::Case { has_subject } => return self.case(node, has_subject),
             _ => {}
         }
-        let held = node.operands.iter().map(|operand| self.node(operand));
-        let held = held.collect::<Result<Vec<_>>>()?;
+        let before = self.errors.len();
+        let mut held = Vec::with_capacity(node.operands.len());
+        for operand in &node.operands {
+            held.push(self.node(operand)?);
+            self.settle(before);
+        }
         let same = held.iter().all(Held::is_same);
         if !same {
             return Ok(Held::Column(self.column(node, &held, self.len())?));
@@ -304,9 +342,9 @@ impl Run<'_> {
                 return self.arithmetic(*operator, node, held, rows);
             }
             Operation::Negate => return self.negate(node, held, rows),
-            Operation::IsNull => Arc::new(is_null(&held[0].expand(rows)?)?),
-            Operation::IsNotNull => Arc::new(is_not_null(&held[0].expand(rows)?)?),
-            Operation::Like { escape } => Arc::new(like(&held[0], &held[1], *escape, rows)?),
+            Operation::IsNull => Arc::new(is_null(&self.expand(&held[0], rows)?)?),
+            Operation::IsNotNull => Arc::new(is_not_null(&self.expand(&held[0], rows)?)?),
+            Operation::Like { escape } => Arc::new(self.like(held, *escape, rows)?),
             Operation::In => Arc::new(is_in(held, rows)?),
             Operation::Between => {
                 let low = compare(BinaryOperator::GreaterOrEqual, &held[0], &held[1], rows)?;
@@ -322,10 +360,10 @@ impl Run<'_> {
                 Arc::new((0..rows).map(known).collect::<BooleanArray>())
             }
             Operation::Cast => return self.cast(node, held, rows),
-            Operation::Field(index) => field(&held[0].expand(rows)?, *index)?,
-            Operation::Index => index(held, rows)?,
+            Operation::Field(index) => field(&self.expand(&held[0], rows)?, *index)?,
+            Operation::Index => index(&self.expand(&held[0], rows)?, &held[1], rows)?,
             Operation::TextFunction(function) => {
-                let texts = held[0].expand(rows)?;
+                let texts = self.expand(&held[0], rows)?;
                 let texts = texts.as_string::<i32>().iter().map(|text| text.map(*function));
                 Arc::new(texts.collect::<StringArray>())
             }
@@ -377,16 +415,20 @@ impl Run<'_> {
     ) -> Result<ArrayRef> {
         let mut builder = ColumnBuilder::new(&node.sql_type, rows);
         let mut row_values = Vec::with_capacity(held.len());
-        let mut bytes = 0_usize;
         for row in 0..rows {
-            row_values.clear();
-            row_values.extend(held.iter().map(|held| held.value(row)));
-            let computed = compute(&row_values).and_then(|value| {
-                bytes = bytes.saturating_add(text_bytes(&value));
-                let what = "bytes in a batch";
-                let too_large = RowCause::TooLarge { what, limit: BATCH_BYTES_MAX };
-                if bytes > BATCH_BYTES_MAX { Err(too_large) } else { Ok(value) }
-            });
+            let is_spent = self.bytes > BATCH_BYTES_MAX || self.bytes_read > READ_BYTES_MAX;
+            let too_large = RowCause::TooLarge { what: "bytes in a batch", limit: BATCH_BYTES_MAX };
+            let computed = if is_spent {
+                Err(too_large)
+            } else {
+                row_values.clear();
+                row_values.extend(held.iter().map(|held| held.value(row)));
+                self.bytes_read += row_values.iter().map(Value::payload_bytes).sum::<usize>();
+                compute(&row_values).and_then(|value| {
+                    self.bytes = self.bytes.saturating_add(value.payload_bytes());
+                    if self.bytes > BATCH_BYTES_MAX { Err(too_large) } else { Ok(value) }
+                })
+            };
             match computed {
                 Ok(value) => builder.push(&value)?,
                 Err(cause) => {
@@ -400,15 +442,27 @@ impl Run<'_> {
 
     /// AND and OR. What the right side says of a row that the left side has decided is no error.
     fn logic(&mut self, node: &Node) -> Result<Held> {
-        let rows = self.len();
+        let (rows, begun) = (self.len(), self.errors.len());
         let left = self.node(&node.operands[0])?.booleans(rows)?;
         let is_and = matches!(node.operation, Operation::And);
         let before = self.errors.len();
         let right = self.node(&node.operands[1])?.booleans(rows)?;
         let decided = |row: usize| left.is_valid(row) && left.value(row) != is_and;
         self.forgive(before, decided);
+        self.settle(begun);
         let both = if is_and { and_kleene(&left, &right)? } else { or_kleene(&left, &right)? };
         Ok(Held::Column(Arc::new(both)))
+    }
+
+    /// Keeps the first error of each row only, of those from `before` on, where they have become many. They must share
+    /// one fate: none is forgiven without the others.
+    fn settle(&mut self, before: usize) {
+        if self.errors.len() - before > self.len() {
+            let mut late = self.errors.split_off(before);
+            late.sort_by_key(|error| error.row);
+            late.dedup_by_key(|error| error.row);
+            self.errors.append(&mut late);
+        }
     }
 
     /// Drops errors from `before` on, of rows that did not need what failed.
@@ -422,10 +476,14 @@ impl Run<'_> {
         let rows = self.len();
         let (subject, operands) = node.operands.split_at(usize::from(has_subject));
         let subject = match subject {
-            [subject] => Some(Held::Column(self.node(subject)?.expand(rows)?)),
+            [subject] => {
+                let held = self.node(subject)?;
+                Some(Held::Column(self.expand(&held, rows)?))
+            }
             _ => None,
         };
         let (branches, otherwise) = operands.split_at(operands.len() - 1);
+        let begun = self.errors.len();
         let mut open = vec![true; rows];
         let mut chosen = Vec::with_capacity(branches.len() / 2);
         for branch in branches.chunks_exact(2) {
@@ -438,18 +496,43 @@ impl Run<'_> {
             let mask = null_is_false(&mask);
             self.forgive(before, |row| !open[row]);
             let before = self.errors.len();
-            let values = self.node(&branch[1])?.expand(rows)?;
+            let values = self.node(&branch[1])?;
+            let values = self.expand(&values, rows)?;
             self.forgive(before, |row| !open[row] || !mask.value(row));
             open.iter_mut().enumerate().for_each(|(row, open)| *open &= !mask.value(row));
             chosen.push((mask, values));
+            self.settle(begun);
         }
         let before = self.errors.len();
-        let mut result = self.node(&otherwise[0])?.expand(rows)?;
+        let otherwise = self.node(&otherwise[0])?;
+        let mut result = self.expand(&otherwise, rows)?;
         self.forgive(before, |row| !open[row]);
         for (mask, values) in chosen.iter().rev() {
             result = zip(mask, values, &result)?;
         }
         Ok(Held::Column(result))
+    }
+
+    /// LIKE. A pattern that is too long has no answer: it costs time and memory with each of its characters.
+    fn like(&mut self, held: &[Held], escape: Option<char>, rows: usize) -> Result<BooleanArray> {
+        let [text, pattern] = held else { return Ok(BooleanArray::new_null(rows)) };
+        let mut patterns = StringBuilder::new();
+        for (row, pattern) in pattern.array().as_string::<i32>().iter().enumerate() {
+            let fits = pattern.filter(|pattern| pattern.len() <= LIKE_BYTES_MAX);
+            patterns.append_option(fits.map(|pattern| kernel_pattern(pattern, escape)));
+            if pattern.is_some() && fits.is_none() {
+                let what = "bytes in a pattern of LIKE";
+                let cause = RowCause::TooLarge { what, limit: LIKE_BYTES_MAX };
+                self.errors.push(RowError { row, cause });
+            }
+        }
+        let patterns: ArrayRef = Arc::new(patterns.finish());
+        let patterns = match pattern {
+            Held::Same(_) => Held::Same(patterns),
+            Held::Column(_) => Held::Column(patterns),
+        };
+        let text = Held::Column(self.expand(text, rows)?);
+        Ok(arrow_string::like::like(&text, &patterns)?)
     }
 
     fn arithmetic(
@@ -512,17 +595,6 @@ impl Run<'_> {
             Value::Null => Ok(Value::Null),
             value => cast(value, &node.sql_type),
         })
-    }
-}
-
-fn text_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Array(items) => items.iter().map(text_bytes).sum(),
-        Value::Map(entries) => entries.iter().map(|(k, v)| text_bytes(k) + text_bytes(v)).sum(),
-        Value::Struct(fields) => fields.iter().map(|(_, value)| text_bytes(value)).sum(),
-        _ => 0,
     }
 }
 
@@ -693,18 +765,6 @@ pub(crate) fn compare_values(
     })
 }
 
-fn like(text: &Held, pattern: &Held, escape: Option<char>, rows: usize) -> Result<BooleanArray> {
-    let patterns = pattern.array().as_string::<i32>().iter();
-    let patterns = patterns.map(|pattern| pattern.map(|pattern| kernel_pattern(pattern, escape)));
-    let patterns: ArrayRef = Arc::new(patterns.collect::<StringArray>());
-    let patterns = match pattern {
-        Held::Same(_) => Held::Same(patterns),
-        Held::Column(_) => Held::Column(patterns),
-    };
-    let text = Held::Column(text.expand(rows)?);
-    Ok(arrow_string::like::like(&text, &patterns)?)
-}
-
 /// The pattern as the kernel reads it: there a backslash takes the meaning off the next character, always.
 fn kernel_pattern(pattern: &str, escape: Option<char>) -> String {
     let mut written = String::with_capacity(pattern.len());
@@ -753,14 +813,13 @@ fn field(array: &ArrayRef, index: usize) -> Result<ArrayRef> {
     Ok(nullif(column, &is_null(array)?)?)
 }
 
-fn index(held: &[Held], rows: usize) -> Result<ArrayRef> {
-    let array = held[0].expand(rows)?;
+fn index(array: &ArrayRef, at: &Held, rows: usize) -> Result<ArrayRef> {
     // Positions in the column of all items; null where there is no such item.
     if let Some(list) = array.as_list_opt::<i32>() {
-        let at = |row: usize| {
+        let place = |row: usize| {
             let (start, end) = (list.value_offsets()[row], list.value_offsets()[row + 1]);
             let length = i64::from(end - start);
-            let position = match held[1].value(row) {
+            let position = match at.value(row) {
                 _ if list.is_null(row) => return None,
                 Value::Int(position) => i64::from(position),
                 Value::Bigint(position) => position,
@@ -769,19 +828,19 @@ fn index(held: &[Held], rows: usize) -> Result<ArrayRef> {
             let from_start = if position < 0 { length + position } else { position - 1 };
             (0..length).contains(&from_start).then(|| start as u32 + from_start as u32)
         };
-        let positions: UInt32Array = (0..rows).map(at).collect();
+        let positions: UInt32Array = (0..rows).map(place).collect();
         return Ok(take(list.values(), &positions, None)?);
     }
     let map = array.as_map();
-    let at = |row: usize| {
+    let place = |row: usize| {
         let (start, end) =
             (map.value_offsets()[row] as usize, map.value_offsets()[row + 1] as usize);
-        let key = held[1].value(row);
+        let key = at.value(row);
         if map.is_null(row) {
             return None;
         }
         (start..end).find(|at| Value::read(map.keys(), *at) == key).map(|at| at as u32)
     };
-    let positions: UInt32Array = (0..rows).map(at).collect();
+    let positions: UInt32Array = (0..rows).map(place).collect();
     Ok(take(map.values(), &positions, None)?)
 }

@@ -248,8 +248,15 @@ impl fmt::Display for Schema {
 /// The name most like the one looked for: the same but for case, or within two edits of it.
 pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const EDITS_MAX: usize = 2;
+    /// Nobody mistypes a longer one, and comparing takes time with the square of the length.
+    const CHARACTERS_MAX: usize = 100;
+    if name.chars().count() > CHARACTERS_MAX {
+        return None;
+    }
     let wanted = name.to_uppercase();
+    let is_short = |name: &&str| name.chars().count() <= CHARACTERS_MAX;
     names
+        .filter(is_short)
         .map(|candidate| (edits(&wanted, &candidate.to_uppercase()), candidate))
         .filter(|(edits, _)| *edits <= EDITS_MAX && *edits < wanted.chars().count())
         .min()

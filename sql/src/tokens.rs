@@ -39,6 +39,8 @@ pub struct Piece {
     pub token: Token,
     /// Its first character.
     pub place: Place,
+    /// The first character behind it.
+    pub behind: Place,
     /// Its bytes in the text: `start..end`.
     pub start: usize,
     /// See `start`.
@@ -59,7 +61,7 @@ pub fn tokens(text: &str, from: Place) -> Result<Vec<Piece>> {
     while scanner.skip_blanks()? {
         let (start, place) = (scanner.at, scanner.place);
         let token = scanner.token()?;
-        pieces.push(Piece { token, place, start, end: scanner.at });
+        pieces.push(Piece { token, place, behind: scanner.place, start, end: scanner.at });
     }
     Ok(pieces)
 }

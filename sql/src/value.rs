@@ -299,6 +299,25 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// About what its texts and items take in memory, for limits; a plain number counts nothing.
+    pub fn payload_bytes(&self) -> usize {
+        const ITEM: usize = size_of::<Value>();
+        match self {
+            Self::String(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(|item| ITEM + item.payload_bytes()).sum(),
+            Self::Map(entries) => {
+                let bytes =
+                    |(key, value): &(Value, Value)| key.payload_bytes() + value.payload_bytes();
+                entries.iter().map(|entry| 2 * ITEM + bytes(entry)).sum()
+            }
+            Self::Struct(fields) => {
+                fields.iter().map(|(_, value)| ITEM + value.payload_bytes()).sum()
+            }
+            _ => 0,
+        }
+    }
+
     /// Whether a column of the type takes this value: null always, an INT also as a BIGINT, a DECIMAL of the same
     /// scale.
     pub fn is_of(&self, sql_type: &SqlType) -> bool {

@@ -24,6 +24,9 @@ use crate::plan::declare::Stream;
 /// Partitions that an inserter keeps a journal for; past that it starts anew.
 const JOURNALS_MAX: usize = 1_000;
 
+/// Texts and bytes that the rows of one INSERT may have together: functions make much of a short statement.
+const INSERT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Writes the records of INSERT VALUES. One for the whole engine, so that what one caller writes stays in order.
 #[derive(Debug)]
 pub struct Inserter {
@@ -92,6 +95,7 @@ pub fn records_of(insert: &InsertValues, stream: &Stream, now: Timestamp) -> Res
     let schema = &stream.layout.schema;
     let columns = named_columns(insert, schema)?;
     let mut builder = RowsBuilder::new(Arc::clone(schema), insert.rows.len());
+    let mut bytes = 0;
     for values in &insert.rows {
         let place = values.first().map_or(Place::START, Expr::place);
         if values.len() != columns.len() {
@@ -123,6 +127,10 @@ pub fn records_of(insert: &InsertValues, stream: &Stream, now: Timestamp) -> Res
             if let (Some(slot), Some(sql_type)) = (slot, sql_type) {
                 *slot = constant(expr, name, &sql_type)?;
             }
+        }
+        bytes += row.key.iter().chain(&row.value).map(Value::payload_bytes).sum::<usize>();
+        if bytes > INSERT_BYTES_MAX {
+            return Err(Error::InsertTooLarge { place, limit: INSERT_BYTES_MAX });
         }
         builder.push(&row).map_err(|error| Error::Internal(error.to_string()))?;
     }

@@ -23,8 +23,8 @@ use crate::frontier::Frontier;
 use crate::operators::operator::Output;
 use crate::plan::logical::Plan;
 
-/// Rows in one answer.
-const ROWS_PER_ANSWER: usize = 500;
+/// Rows that are turned from columns into values at once.
+const ROWS_AT_ONCE: usize = 500;
 
 /// Waits after a failed read, which is tried again for ever: the caller can end it.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -235,8 +235,8 @@ impl Push<'_> {
                 self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
             let count = rows.len().min(wanted);
             self.left = self.left.map(|left| left.saturating_sub(count as u64));
-            for start in (0..count).step_by(ROWS_PER_ANSWER) {
-                let end = count.min(start + ROWS_PER_ANSWER);
+            for start in (0..count).step_by(ROWS_AT_ONCE) {
+                let end = count.min(start + ROWS_AT_ONCE);
                 self.answers.send(Answer::Rows(values(rows, start..end))).await?;
             }
         }

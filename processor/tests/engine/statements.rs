@@ -519,3 +519,44 @@ async fn what_is_not_supported_yet_says_what_to_do_instead() {
         assert!(refusal.message.contains(advice), "{statement}: {}", refusal.message);
     }
 }
+
+#[tokio::test]
+async fn thousands_of_push_queries_are_refused_and_nobody_else_is() {
+    let (_broker, engine) = demo().await;
+    let select = || engine.execute("SELECT * FROM RATINGS EMIT CHANGES;", Default::default());
+    let mut open = Vec::new();
+    for _ in 0..1_000 {
+        let mut answers = select();
+        assert!(matches!(answers.recv().await, Some(Ok(Answer::Columns(_)))));
+        open.push(answers);
+    }
+    for _ in 0..1_000 {
+        let refusal = select().recv().await.unwrap().unwrap_err();
+        assert_eq!(refusal.outcome, Outcome::Busy, "{refusal}");
+    }
+    // What is no query of a caller goes on, and a place that is free again is taken.
+    rate(&engine, 1, 1, "web").await;
+    run(&engine, "SHOW QUERIES;").await;
+    drop(open.pop());
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !matches!(select().recv().await, Some(Ok(_))) {
+        assert!(tokio::time::Instant::now() < deadline, "the place does not become free");
+    }
+}
+
+#[tokio::test]
+async fn an_insert_has_bounds_however_short_it_is() {
+    let (broker, engine) = demo().await;
+    let row = "(1, LPAD('a', 1000000, 'a'))";
+    let rows = vec![row; 20_000].join(", ");
+    let sql = format!("INSERT INTO RATINGS (STARS, MESSAGE) VALUES {rows};");
+    let refusal = timeout(DEADLINE, refused(&engine, &sql)).await.unwrap();
+    assert_eq!(refusal.outcome, Outcome::LimitReached, "{refusal}");
+    assert!(broker.records(&"ratings".parse().unwrap()).is_empty());
+    let variables =
+        "DEFINE a = 'xxxxxxxxxxxxxxxx';".to_owned() + &"DEFINE a = '${a}${a}';".repeat(40);
+    let refusal = timeout(DEADLINE, refused(&engine, &variables)).await.unwrap();
+    assert_eq!(refusal.outcome, Outcome::LimitReached, "{refusal}");
+    let long = refused(&engine, &format!("SELECT '{}' FROM RATINGS;", "x".repeat(10 << 20))).await;
+    assert_eq!(long.outcome, Outcome::InvalidStatement, "{long}");
+}

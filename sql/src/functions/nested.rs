@@ -342,6 +342,10 @@ fn array_remove(row: &[Value]) -> RowResult {
 fn array_join(row: &[Value]) -> RowResult {
     let between = if row.len() > 1 { text(row, 1) } else { "," };
     let texts: Vec<String> = items(row, 0).iter().map(Value::to_string).collect();
+    let bytes = texts.iter().map(|text| text.len() + between.len()).sum::<usize>();
+    if bytes > RESULT_MAX {
+        return Err(RowCause::TooLarge { what: "bytes", limit: RESULT_MAX });
+    }
     Ok(Value::String(texts.join(between)))
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::function::{
     Body, Function, Group, RESULT_MAX, RowFunction, RowResult, Signature, Type, call, text, whole,
 };
+use super::nested::map_of;
 use crate::error::RowCause;
 use crate::value::Value;
 
@@ -344,13 +345,12 @@ fn pad(row: &[Value], left: bool) -> RowResult {
     if length > RESULT_MAX {
         return Err(RowCause::TooLarge { what: "characters", limit: RESULT_MAX });
     }
-    let missing = length.saturating_sub(input.chars().count());
-    let fill = filler.chars().cycle().take(missing);
-    let result = match left {
-        true => fill.chain(input.chars()).take(length).collect(),
-        false => input.chars().chain(fill).take(length).collect(),
-    };
-    Ok(Value::String(result))
+    let kept: String = input.chars().take(length).collect();
+    let (missing, size) = (length - kept.chars().count(), filler.chars().count());
+    // Whole fillers and the beginning of one more.
+    let mut fill = filler.repeat(missing / size);
+    fill.extend(filler.chars().take(missing % size));
+    Ok(Value::String(if left { fill + &kept } else { kept + &fill }))
 }
 
 fn replace(row: &[Value]) -> RowResult {
@@ -363,24 +363,47 @@ fn replace(row: &[Value]) -> RowResult {
 }
 
 fn instr(row: &[Value]) -> RowResult {
-    let haystack: Vec<char> = text(row, 0).chars().collect();
-    let needle: Vec<char> = text(row, 1).chars().collect();
+    let (haystack, needle) = (text(row, 0), text(row, 1));
+    let length = haystack.chars().count() as i64;
     let from = if row.len() > 2 { whole(row, 2) } else { 1 };
     let occurrence = if row.len() > 3 { whole(row, 3) } else { 1 };
-    if from == 0 || occurrence < 1 || needle.is_empty() || needle.len() > haystack.len() {
+    if from == 0 || occurrence < 1 || needle.is_empty() {
         return Ok(Value::Int(0));
     }
-    let matches = |at: &usize| haystack[*at..].starts_with(&needle);
-    let starts = haystack.len() - needle.len() + 1;
     let nth = occurrence as usize - 1;
+    let starts = occurrences(haystack, needle);
     let found = if from > 0 {
-        ((from - 1) as usize..starts).filter(matches).nth(nth)
+        starts.iter().filter(|start| **start as i64 >= from - 1).nth(nth)
     } else {
-        let last = haystack.len() as i64 + from;
-        let ends = usize::try_from(last + 1).unwrap_or(0).min(starts);
-        (0..ends).rev().filter(matches).nth(nth)
+        starts.iter().rev().filter(|start| **start as i64 <= length + from).nth(nth)
     };
     Ok(found.map_or(Value::Int(0), |at| count(at + 1)))
+}
+
+/// Where a text stands in another, in characters from 0, overlaps too: by Knuth, Morris and Pratt, so that no two texts
+/// take longer than their lengths together.
+fn occurrences(haystack: &str, needle: &str) -> Vec<usize> {
+    let needle: Vec<char> = needle.chars().collect();
+    // How much of the needle is still matched where one character more is not.
+    let mut shorter = vec![0; needle.len()];
+    let step = |matched: usize, next: char, shorter: &[usize]| {
+        let mut matched = matched;
+        while matched > 0 && needle.get(matched) != Some(&next) {
+            matched = shorter[matched - 1];
+        }
+        matched + usize::from(needle[matched] == next)
+    };
+    for at in 1..needle.len() {
+        shorter[at] = step(shorter[at - 1], needle[at], &shorter);
+    }
+    let (mut found, mut matched) = (Vec::new(), 0);
+    for (at, next) in haystack.chars().enumerate() {
+        matched = step(matched, next, &shorter);
+        if matched == needle.len() {
+            found.push(at + 1 - needle.len());
+        }
+    }
+    found
 }
 
 fn texts<'t>(parts: impl Iterator<Item = &'t str>) -> Value {
@@ -400,16 +423,12 @@ fn split_to_map(row: &[Value]) -> RowResult {
     if between.is_empty() || inside.is_empty() {
         return Ok(Value::Null);
     }
-    let mut entries: Vec<(Value, Value)> = Vec::new();
-    for (key, value) in input.split(between).filter_map(|entry| entry.split_once(inside)) {
-        let (key, value) = (Value::String(key.into()), Value::String(value.into()));
-        match entries.iter_mut().find(|(found, _)| *found == key) {
-            Some((_, found)) => *found = value,
-            None => entries.push((key, value)),
-        }
-    }
-    Ok(Value::Map(entries))
+    let pairs = input.split(between).filter_map(|entry| entry.split_once(inside));
+    Ok(map_of(pairs.map(|(key, value)| (Value::String(key.into()), Value::String(value.into())))))
 }
+
+/// The most memory that a compiled regular expression takes, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// The pattern at an index of the arguments: compiled once when it is constant.
 #[derive(Clone)]
@@ -428,7 +447,8 @@ impl Pattern {
     }
 
     fn compile(pattern: &str) -> Result<Regex, RowCause> {
-        Regex::new(pattern).map_err(|_| RowCause::argument(pattern, "a regular expression"))
+        let compiled = RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+        compiled.map_err(|_| RowCause::argument(pattern, "a regular expression of a moderate size"))
     }
 
     fn of(&self, row: &[Value]) -> Result<Regex, RowCause> {
@@ -463,7 +483,21 @@ fn regexp_extract_all(arguments: &[Option<Value>]) -> Result<RowFunction, RowCau
 fn regexp_replace(arguments: &[Option<Value>]) -> Result<RowFunction, RowCause> {
     let pattern = Pattern::prepare(arguments, 1)?;
     Ok(Arc::new(move |row| {
-        let replaced = pattern.of(row)?.replace_all(text(row, 0), text(row, 2)).into_owned();
+        let (input, new) = (text(row, 0), text(row, 2));
+        let groups = new.matches('$').count();
+        let (mut replaced, mut done) = (String::new(), 0);
+        for captures in pattern.of(row)?.captures_iter(input) {
+            let Some(whole) = captures.get(0) else { continue };
+            // No group is longer than the whole match.
+            let added = new.len() + groups.saturating_mul(whole.len()) + whole.start() - done;
+            if replaced.len().saturating_add(added) > RESULT_MAX.max(input.len()) {
+                return Err(RowCause::TooLarge { what: "bytes", limit: RESULT_MAX });
+            }
+            replaced.push_str(&input[done..whole.start()]);
+            captures.expand(new, &mut replaced);
+            done = whole.end();
+        }
+        replaced.push_str(&input[done..]);
         Ok(Value::String(replaced))
     }))
 }
@@ -499,7 +533,14 @@ fn mask(row: &[Value], own: usize, masked: fn(usize, &Ends) -> bool) -> RowResul
             c if c.is_numeric() => 2,
             _ => 3,
         };
-        if masked(at, &ends) { result.push_str(masks[kind]) } else { result.push(character) }
+        if masked(at, &ends) {
+            result.push_str(masks[kind])
+        } else {
+            result.push(character)
+        }
+        if result.len() > RESULT_MAX.max(input.len()) {
+            return Err(RowCause::TooLarge { what: "bytes", limit: RESULT_MAX });
+        }
     }
     Ok(Value::String(result))
 }

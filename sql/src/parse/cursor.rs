@@ -43,10 +43,11 @@ impl<'a> Cursor<'a> {
         self.at = (self.at + 1).min(self.pieces.len());
     }
 
-    /// Where the next token stands; at the end, where the last one does.
+    /// Where the next token stands; at the end, where it would stand: behind the last one.
     pub(super) fn place(&self) -> Place {
-        let last = self.pieces.get(self.at).or(self.pieces.last());
-        last.map_or(self.from, |piece| piece.place)
+        let next = self.pieces.get(self.at).map(|piece| piece.place);
+        let behind = || self.pieces.last().map(|piece| piece.behind);
+        next.or_else(behind).unwrap_or(self.from)
     }
 
     /// What is written up to the next blank or semicolon, quotes and all.

@@ -3,6 +3,7 @@
 //! - `grammar`: what is printed parses to the same tree; any text is parsed or refused, however deep;
 //! - `oracle`: expressions over columns give what a slow evaluator gives that looks at one row at a time;
 //! - `meaning`: types, errors and single rules, by example;
+//! - `hostile`: what is made to cost much is refused, or ends in time with a bounded result;
 //! - `docs`: the documentation shows the functions there are, and its examples parse.
 
 #![expect(
@@ -12,5 +13,6 @@
 
 mod docs;
 mod grammar;
+mod hostile;
 mod meaning;
 mod oracle;
