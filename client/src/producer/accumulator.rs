@@ -23,7 +23,7 @@ use protocol::record::Record;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::ticket::{Completion, Delivery, Ticket, completion};
+use super::ticket::{Completion, Delivery, Ticket, Tickets, completion};
 use super::topics::{LaneId, TopicIndex, Topics};
 use crate::config::ProducerConfig;
 use crate::retry::Rng;
@@ -50,6 +50,13 @@ pub(super) struct Gathered {
     pub(super) opened: Instant,
 }
 
+/// A record with the bytes of the buffer that it is charged for.
+#[derive(Debug)]
+pub(super) struct Weighed {
+    pub(super) record: Record,
+    pub(super) charge: usize,
+}
+
 /// A record that has found its batch.
 #[derive(Debug)]
 pub(super) struct Pushed {
@@ -63,6 +70,15 @@ struct Open {
     gathered: Gathered,
     completion: Completion,
     due: bool,
+    /// The last of those that hand over many records at once to which its completion was given.
+    round: u64,
+}
+
+impl Open {
+    fn add(&mut self, record: &Record, charge: usize, time: Timestamp) {
+        self.gathered.builder.push(record, time);
+        self.gathered.charge += charge;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +128,8 @@ pub(super) struct Accumulator {
     /// Open batches that are not due yet, one at most for each lane, by the time when they will be.
     lingering: BTreeSet<(Instant, LaneId)>,
     next_serial: Serial,
+    /// Counts the times at which many records were handed over at once.
+    next_round: u64,
     /// Those who wait for room in the buffer. While there are any nothing lingers: only what is sent makes room.
     hungry: usize,
 }
@@ -128,6 +146,7 @@ impl Accumulator {
             ready: VecDeque::new(),
             lingering: BTreeSet::new(),
             next_serial: 0,
+            next_round: 0,
             hungry: 0,
         }
     }
@@ -143,39 +162,48 @@ impl Accumulator {
         record: &Record,
         charge: usize,
         time: Timestamp,
-        now: impl Fn() -> Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Option<Pushed> {
         let topic = self.topics.index(topic);
-        let mut lane_id = self.route(topic, partition, record)?;
-        let mut wake = false;
-        // Almost always the batch is open and has room: then nobody else need know.
-        if !self.lanes[lane_id].has_room(charge, self.batch_bytes) {
-            let alarm_before = self.alarm();
-            let was_ready = !self.ready.is_empty();
-            if self.seal(lane_id) {
-                // That may have ended the stickiness: the record then goes with the next partition's batch.
-                lane_id = self.route(topic, partition, record)?;
-                if !self.lanes[lane_id].has_room(charge, self.batch_bytes) {
-                    self.seal(lane_id);
-                }
-            }
-            if self.lanes[lane_id].open.is_none() {
-                self.open(lane_id, charge, now());
-            }
-            wake = (!was_ready && !self.ready.is_empty()) || self.alarm() != alarm_before;
-        }
-        let lane = &mut self.lanes[lane_id];
-        let open = lane.open.as_mut().expect("opened above when there was none");
-        let index = open.gathered.builder.record_count();
-        open.gathered.builder.push(record, time);
-        open.gathered.charge += charge;
+        let (lane_id, wake) = self.make_room(topic, partition, record, charge, now)?;
+        let (place, open) = self.opened(lane_id);
         let ticket = Ticket {
             batch: open.completion.clone(),
-            partition: lane.place.partition,
-            index: u64::try_from(index).unwrap_or(u64::MAX),
+            partition: place.partition,
+            index: u64::try_from(open.gathered.builder.record_count()).unwrap_or(u64::MAX),
             timestamp: record.timestamp.unwrap_or(time),
         };
+        open.add(record, charge, time);
         Some(Pushed { ticket, wake })
+    }
+
+    /// Adds records, each as [`Self::push`] does, all of them or none. Their batches are added to those that `tickets`
+    /// wait for. True when the sender has something new to do or to wait for.
+    pub(super) fn push_all(
+        &mut self,
+        topic: &TopicName,
+        partition: Option<Partition>,
+        records: &[Weighed],
+        time: Timestamp,
+        now: impl Fn() -> Instant,
+        tickets: &mut Tickets,
+    ) -> Option<bool> {
+        let topic = self.topics.index(topic);
+        self.next_round += 1;
+        let round = self.next_round;
+        let mut wake_sender = false;
+        for Weighed { record, charge } in records {
+            // It is the first record for which this can fail: what is known of the topic does not change in between.
+            let (lane_id, wake) = self.make_room(topic, partition, record, *charge, &now)?;
+            wake_sender |= wake;
+            let (_, open) = self.opened(lane_id);
+            if open.round != round {
+                open.round = round;
+                tickets.add(&open.completion);
+            }
+            open.add(record, *charge, time);
+        }
+        Some(wake_sender)
     }
 
     /// The next batch that is due, from the lanes in turn. A lane whose window has no room is parked until
@@ -262,6 +290,43 @@ impl Accumulator {
         self.hungry -= 1;
     }
 
+    /// The lane that a record belongs to, with an open batch that has room for it; and whether the sender has something
+    /// new to do or to wait for.
+    fn make_room(
+        &mut self,
+        topic: TopicIndex,
+        partition: Option<Partition>,
+        record: &Record,
+        charge: usize,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<(LaneId, bool)> {
+        let mut lane_id = self.route(topic, partition, record)?;
+        // Almost always the batch is open and has room: then nobody else need know.
+        if self.lanes[lane_id].has_room(charge, self.batch_bytes) {
+            return Some((lane_id, false));
+        }
+        let alarm_before = self.alarm();
+        let was_ready = !self.ready.is_empty();
+        if self.seal(lane_id) {
+            // That may have ended the stickiness: the record then goes with the next partition's batch.
+            lane_id = self.route(topic, partition, record)?;
+            if !self.lanes[lane_id].has_room(charge, self.batch_bytes) {
+                self.seal(lane_id);
+            }
+        }
+        if self.lanes[lane_id].open.is_none() {
+            self.open(lane_id, charge, now());
+        }
+        let wake = (!was_ready && !self.ready.is_empty()) || self.alarm() != alarm_before;
+        Some((lane_id, wake))
+    }
+
+    /// The open batch that [`Self::make_room`] has made sure of.
+    fn opened(&mut self, lane_id: LaneId) -> (&Place, &mut Open) {
+        let lane = &mut self.lanes[lane_id];
+        (&lane.place, lane.open.as_mut().expect("room was made in it just now"))
+    }
+
     fn route(
         &mut self,
         topic: TopicIndex,
@@ -302,7 +367,7 @@ impl Accumulator {
             opened: now,
         };
         self.next_serial += 1;
-        self.lanes[lane_id].open = Some(Open { gathered, completion, due: false });
+        self.lanes[lane_id].open = Some(Open { gathered, completion, due: false, round: 0 });
         let topic = self.lanes[lane_id].topic;
         self.aged.extend(self.topics.aged(topic, now));
         if self.linger.is_zero() || self.hungry > 0 {

@@ -18,6 +18,6 @@ mod window;
 mod tests;
 
 pub use handle::Producer;
-pub use ticket::{Placed, Ticket};
+pub use ticket::{Placed, Ticket, Tickets};
 
 pub use crate::config::{BackoffConfig, ProducerConfig};
