@@ -8,7 +8,7 @@ use protocol::outcome::Outcome;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::accumulator::{Place, Serial};
+use super::lane::{Place, Serial};
 use super::ticket::Delivery;
 use crate::error::Error;
 

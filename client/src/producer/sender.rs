@@ -13,8 +13,8 @@ use protocol::outcome::Outcome;
 use protocol::verbs::{ProduceReply, ProduceRequest, ProducerIdentity};
 use tokio::time::Instant;
 
-use super::accumulator::Serial;
 use super::flight::RequestId;
+use super::lane::Serial;
 use super::shared::Shared;
 use super::topics::LaneId;
 use super::window::{Failure, Window};

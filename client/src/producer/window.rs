@@ -30,8 +30,8 @@ use protocol::verbs::{Appended, ProduceEntry, ProducerIdentity};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::accumulator::{Gathered, Place, Serial};
 use super::flight::{Flight, Payload, RequestId, State, reopen, timed_out, verdict};
+use super::lane::{Gathered, Place, Serial};
 use super::ticket::Delivery;
 use crate::config::ProducerConfig;
 use crate::error::Error;
