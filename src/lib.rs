@@ -46,7 +46,7 @@ pub use broker::{Broker, Config, Doors};
 pub use client::admin::Admin;
 pub use client::consumer::{ConsumedRecord, Consumer, ConsumerConfig};
 pub use client::error::Error;
-pub use client::producer::{Placed, Producer, ProducerConfig, Ticket};
+pub use client::producer::{Placed, Producer, ProducerConfig, Ticket, Tickets};
 pub use client::transport::Transport;
 pub use processor::answer::Answer;
 pub use processor::engine::AnswerStream;

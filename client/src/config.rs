@@ -67,7 +67,8 @@ impl ProducerConfig {
     }
 
     /// A batch that is not full is sent after this time; default 0, at most a minute. With 0 a batch is sent as soon as
-    /// there is room under way, and what comes meanwhile is gathered.
+    /// there is room under way, and what comes meanwhile is gathered. Nothing lingers while somebody waits for room in
+    /// the buffer.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger.min(LINGER_MAX);

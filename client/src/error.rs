@@ -8,11 +8,26 @@ use protocol::outcome::{Outcome, Refusal};
 
 /// A call that did not succeed.
 ///
+/// Two questions decide what to do about a write; the outcome answers both:
+///
+/// | [`may_have_happened`](Self::may_have_happened) | [`may_retry`](Self::may_retry) | then |
+/// |---|---|---|
+/// | no | no | it is not there, and will not be: change the call, or give it up |
+/// | no | yes | it is not there: make the call again, a little later |
+/// | yes | yes | it may be there: again only where a second copy does no harm |
+/// | yes | no | it may be there: look before anything else is done |
+///
+/// A producer has gone through this already when its ticket fails: it tries again what may be tried again, without a
+/// second copy, until [`delivery_timeout`](crate::config::ProducerConfig::delivery_timeout). For reading only the
+/// second question counts; a consumer too tries again by itself.
+///
 /// ```
 /// use protocol::outcome::Outcome;
 /// use thalweg_client::error::Error;
 /// let error = Error::new(Outcome::Disconnected, "no broker at 127.0.0.1:9093");
 /// assert!(error.may_retry() && error.may_have_happened());
+/// let error = Error::new(Outcome::UnknownTopic, "there is no topic \"ratngs\"");
+/// assert!(!error.may_retry() && !error.may_have_happened());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]

@@ -32,56 +32,32 @@
 //! # }
 //! ```
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use protocol::batch::Batch;
-use protocol::id::{Offset, Partition, ProducerEpoch, ProducerId, TopicId, TopicName};
-use protocol::limits::PARTITIONS_PER_TOPIC_MAX;
+use protocol::id::{Offset, Partition, ProducerEpoch, ProducerId, TopicName};
 use protocol::outcome::{Outcome, Refusal};
 use protocol::record::Record;
 use protocol::verbs::{
-    Appended, BrokerDescription, FetchEntry, FetchReply, FetchRequest, Fetched,
-    PartitionDescription, PositionEntry, PositionFound, ProduceEntry, ProduceReply, ProduceRequest,
-    ProducerIdentity, SettingDescription, TopicChange, TopicDescription, TopicSpec,
+    BrokerDescription, FetchReply, FetchRequest, Fetched, PositionEntry, PositionFound,
+    ProduceReply, ProduceRequest, ProducerIdentity, TopicChange, TopicDescription, TopicSpec,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::log::Log;
+pub use self::plan::{Call, Fault};
+use self::state::{State, numbered, refused};
 use crate::error::{Error, Result};
 use crate::transport::{PendingReply, Transport};
 
 mod log;
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The connection breaks before the request is carried out.
-    DropBefore,
-    /// The connection breaks after the request was carried out, before its answer.
-    DropAfter,
-    /// The request, or each of its entries, is refused.
-    Refuse(Outcome),
-}
-
-/// Which calls a fault is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// Appends.
-    Produce,
-    /// Reads.
-    Fetch,
-    /// Searches for positions.
-    FindPositions,
-    /// Requests for an identity.
-    InitProducer,
-    /// Everything about topics and the broker.
-    Admin,
-}
+mod plan;
+mod state;
 
 /// A broker in memory. See the head of the file.
 #[derive(Debug)]
@@ -96,25 +72,6 @@ struct Hub {
     state: Mutex<State>,
     /// Counts changes that readers and waiting answers may wait for.
     changed: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    topics: BTreeMap<TopicName, Topic>,
-    faults: HashMap<Call, VecDeque<Fault>>,
-    calls: HashMap<Call, usize>,
-    /// Counts broken connections: answers of an older one are lost.
-    connection: u64,
-    holds_answers: bool,
-    next_producer: i64,
-    next_topic: u128,
-}
-
-#[derive(Debug)]
-struct Topic {
-    id: TopicId,
-    partitions: Vec<Log>,
-    settings: BTreeMap<String, String>,
 }
 
 impl FakeBroker {
@@ -254,132 +211,6 @@ impl Hub {
 
 fn dropped() -> Error {
     Error::new(Outcome::Disconnected, "fake broker: the connection was dropped on purpose")
-}
-
-fn refused(outcome: Outcome) -> Error {
-    Error::new(outcome, "fake broker: refused on purpose")
-}
-
-fn numbered(logs: &[Log]) -> impl Iterator<Item = (Partition, &Log)> {
-    Partition::all(PARTITIONS_PER_TOPIC_MAX).zip(logs)
-}
-
-impl State {
-    fn begin(&mut self, call: Call) -> Option<Fault> {
-        *self.calls.entry(call).or_default() += 1;
-        self.faults.get_mut(&call)?.pop_front()
-    }
-
-    fn topic(&mut self, name: &TopicName) -> std::result::Result<&mut Topic, Refusal> {
-        self.topics.get_mut(name).ok_or_else(|| {
-            Refusal::new(Outcome::UnknownTopic, format!("fake broker: there is no topic {name}"))
-        })
-    }
-
-    fn log(
-        &mut self,
-        topic: &TopicName,
-        partition: Partition,
-    ) -> std::result::Result<&mut Log, Refusal> {
-        self.topic(topic)?.log_mut(partition).ok_or_else(|| {
-            let message = format!("fake broker: topic {topic} has no partition {partition}");
-            Refusal::new(Outcome::UnknownPartition, message)
-        })
-    }
-
-    fn create(&mut self, spec: TopicSpec) -> Result<TopicDescription> {
-        let partitions = spec.partitions.unwrap_or(1);
-        if partitions == 0 || partitions > PARTITIONS_PER_TOPIC_MAX {
-            return Err(Error::new(
-                Outcome::InvalidPartitions,
-                format!(
-                    "fake broker: {partitions} partitions; 1 to {PARTITIONS_PER_TOPIC_MAX} are allowed"
-                ),
-            ));
-        }
-        if self.topics.contains_key(&spec.name) {
-            let message = format!("fake broker: there is a topic {} already", spec.name);
-            return Err(Error::new(Outcome::TopicExists, message));
-        }
-        self.next_topic += 1;
-        let hex = format!("{:032x}", self.next_topic);
-        let topic = Topic {
-            id: hex.parse().map_err(|_| refused(Outcome::Internal))?,
-            partitions: (0..partitions).map(|_| Log::default()).collect(),
-            settings: spec.settings,
-        };
-        let description = topic.describe(&spec.name);
-        self.topics.insert(spec.name, topic);
-        Ok(description)
-    }
-
-    fn append(&mut self, entry: ProduceEntry) -> std::result::Result<Appended, Refusal> {
-        self.log(&entry.topic, entry.partition)?.append(entry.batch)
-    }
-
-    fn read(&mut self, request: &FetchRequest) -> FetchReply {
-        let mut left = usize::try_from(request.bytes_max).unwrap_or(usize::MAX);
-        let mut is_first = true;
-        let mut read = |entry: &FetchEntry| {
-            let most = left.min(usize::try_from(entry.bytes_max).unwrap_or(usize::MAX));
-            let fetched = self.log(&entry.topic, entry.partition)?.read(entry, most, is_first)?;
-            left = left.saturating_sub(fetched.bytes());
-            is_first &= fetched.batches.is_empty();
-            Ok(fetched)
-        };
-        FetchReply { entries: request.entries.iter().map(&mut read).collect() }
-    }
-
-    fn alter(&mut self, name: &TopicName, change: TopicChange) -> Result<TopicDescription> {
-        let topic = self.topic(name)?;
-        if let Some(partitions) = change.partitions {
-            let wanted = usize::try_from(partitions).unwrap_or(usize::MAX);
-            if wanted < topic.partitions.len() || partitions > PARTITIONS_PER_TOPIC_MAX {
-                let message =
-                    format!("fake broker: topic {name} cannot have {partitions} partitions");
-                return Err(Error::new(Outcome::InvalidPartitions, message));
-            }
-            topic.partitions.resize_with(wanted, Log::default);
-        }
-        for (setting, value) in change.settings {
-            match value {
-                Some(value) => drop(topic.settings.insert(setting, value)),
-                None => drop(topic.settings.remove(&setting)),
-            }
-        }
-        Ok(topic.describe(name))
-    }
-}
-
-impl Topic {
-    fn log(&self, partition: Partition) -> Option<&Log> {
-        self.partitions.get(usize::try_from(partition.get()).ok()?)
-    }
-
-    fn log_mut(&mut self, partition: Partition) -> Option<&mut Log> {
-        self.partitions.get_mut(usize::try_from(partition.get()).ok()?)
-    }
-
-    fn describe(&self, name: &TopicName) -> TopicDescription {
-        let partition = |(partition, log): (Partition, &Log)| PartitionDescription {
-            partition,
-            start: log.start,
-            end: log.end,
-            bytes: log.batches.iter().map(|batch| batch.bytes().len() as u64).sum(),
-            failure: None,
-        };
-        let setting = |(name, value): (&String, &String)| SettingDescription {
-            name: name.clone(),
-            value: value.clone(),
-            is_default: false,
-        };
-        TopicDescription {
-            name: name.clone(),
-            id: self.id,
-            partitions: numbered(&self.partitions).map(partition).collect(),
-            settings: self.settings.iter().map(setting).collect(),
-        }
-    }
 }
 
 impl Transport for FakeBroker {

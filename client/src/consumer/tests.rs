@@ -170,6 +170,57 @@ async fn a_cancelled_wait_loses_nothing() {
     assert_eq!(take(&mut consumer, 2).await, [0, 1]);
 }
 
+/// The next record, through calls that are given up again and again.
+async fn next_in_spite_of_everything(consumer: &mut Consumer) -> ConsumedRecord {
+    loop {
+        for _ in 0..3 {
+            let mut next = std::pin::pin!(consumer.next());
+            if let std::task::Poll::Ready(record) = futures_util::poll!(&mut next) {
+                return record.unwrap();
+            }
+        }
+        let waiting = tokio::time::timeout(Duration::from_millis(1), consumer.next());
+        if let Ok(record) = waiting.await {
+            return record.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_many_threads_calls_that_are_given_up_lose_and_repeat_nothing() {
+    const RECORDS: usize = 1_000;
+    let broker = FakeBroker::with_topic("t", 4);
+    let readers = (0..4).map(|partition| {
+        let broker = broker.clone();
+        tokio::spawn(async move {
+            let config = config().fetch_bytes(700).buffer_bytes(64 * 1024);
+            let mut consumer = Consumer::new(broker, config);
+            let partition = Partition::new(partition).unwrap();
+            consumer.assign(&topic(), Some(partition), Position::Earliest).await.unwrap();
+            for expected in 0..RECORDS {
+                let record = next_in_spite_of_everything(&mut consumer).await;
+                assert_eq!((record.partition, number(&record)), (partition, expected));
+                let after = Some(record.offset.plus(1));
+                assert_eq!(consumer.position(&topic(), partition), after);
+            }
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    let writers = (0..4).map(|partition| {
+        let broker = broker.clone();
+        tokio::spawn(async move {
+            store(&broker, partition, 0..RECORDS, 37).await;
+            broker.disconnect();
+        })
+    });
+    for done in futures_util::future::join_all(writers.collect::<Vec<_>>()).await {
+        done.unwrap();
+    }
+    for done in futures_util::future::join_all(readers).await {
+        done.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn without_a_partition_there_is_nothing_to_wait_for() {
     let broker = FakeBroker::with_topic("t", 1);

@@ -1,17 +1,7 @@
 //! Pure: records to batches. One lane for each partition; in it at most one batch that is open and any number that are
 //! sealed, in order. Time comes in as an argument; memory is bounded by whoever hands records over.
 //!
-//! A lane is
-//!
-//! ```text
-//!            something due            no room in its window
-//!   Resting ---------------> Ready -------------------------> Parked
-//!      ^                     |   ^                              |
-//!      '---- nothing due ----'   '--------- room again ---------'
-//! ```
-//!
-//! Due is what is sealed, and an open batch whose linger has passed. A parked lane goes on gathering: the slower the
-//! broker, the larger the batches.
+//! A parked lane goes on gathering: the slower the broker, the larger the batches.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,35 +10,13 @@ use protocol::batch::{Builder, HEADER_BYTES};
 use protocol::compression::Compression;
 use protocol::id::{Partition, Timestamp, TopicName};
 use protocol::record::Record;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::ticket::{Completion, Delivery, Ticket, Tickets, completion};
+use super::lane::{Gathered, Lane, Open, Place, Serial, State};
+use super::ticket::{Ticket, Tickets, completion};
 use super::topics::{LaneId, TopicIndex, Topics};
 use crate::config::ProducerConfig;
 use crate::retry::Rng;
-
-/// The number of a batch of this producer, in the order in which batches were opened.
-pub(super) type Serial = u64;
-
-/// A topic and a partition of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) topic: TopicName,
-    pub(super) partition: Partition,
-}
-
-/// A batch on its way from the accumulator to the window of its partition.
-#[derive(Debug)]
-pub(super) struct Gathered {
-    pub(super) serial: Serial,
-    pub(super) builder: Builder,
-    pub(super) complete: oneshot::Sender<Delivery>,
-    /// Bytes that its records were charged for.
-    pub(super) charge: usize,
-    /// When its first record came.
-    pub(super) opened: Instant,
-}
 
 /// A record with the bytes of the buffer that it is charged for.
 #[derive(Debug)]
@@ -63,54 +31,6 @@ pub(super) struct Pushed {
     pub(super) ticket: Ticket,
     /// True when the sender has something new to do or to wait for.
     pub(super) wake: bool,
-}
-
-#[derive(Debug)]
-struct Open {
-    gathered: Gathered,
-    completion: Completion,
-    due: bool,
-    /// The last of those that hand over many records at once to which its completion was given.
-    round: u64,
-}
-
-impl Open {
-    fn add(&mut self, record: &Record, charge: usize, time: Timestamp) {
-        self.gathered.builder.push(record, time);
-        self.gathered.charge += charge;
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Resting,
-    Ready,
-    Parked,
-}
-
-#[derive(Debug)]
-struct Lane {
-    place: Place,
-    topic: TopicIndex,
-    open: Option<Open>,
-    sealed: VecDeque<Gathered>,
-    state: State,
-    /// Bytes of its last batch: the room that the next one starts with.
-    bytes_hint: usize,
-}
-
-impl Lane {
-    /// True when its open batch takes a record of this size too.
-    fn has_room(&self, charge: usize, batch_bytes: usize) -> bool {
-        self.open.as_ref().is_some_and(|open| {
-            let builder = &open.gathered.builder;
-            builder.bytes() + charge <= batch_bytes && !builder.is_full()
-        })
-    }
-
-    fn has_due(&self) -> bool {
-        !self.sealed.is_empty() || self.open.as_ref().is_some_and(|open| open.due)
-    }
 }
 
 /// Gathers records. See the head of the file.

@@ -76,7 +76,9 @@ impl Producer {
     /// the broker to store the record: that is what the ticket is for. May be cancelled: nothing was handed over then.
     ///
     /// # Errors
-    /// When the record cannot be sent at all (too large, too many headers, no such topic), or the producer is closed.
+    /// [`Outcome::BatchTooLarge`] and [`Outcome::InvalidRecord`] (too many headers) when the record cannot be sent at
+    /// all; [`Outcome::UnknownTopic`]; [`Outcome::Unavailable`] when the broker could not be asked for the topic's
+    /// partitions within [`ProducerConfig::delivery_timeout`]; [`Outcome::InvalidRequest`] when the producer is closed.
     ///
     /// # After an error
     /// The record was not handed over and will not be written.
@@ -299,7 +301,8 @@ impl Producer {
         if self.shared.state.lock().accumulator.topics_mut().is_known(topic) {
             return Ok(());
         }
-        let partitions = self.shared.metadata.partition_count(topic).await?;
+        let asked = self.shared.metadata.partition_count(topic).await;
+        let partitions = asked.map_err(|error| not_asked(topic, error))?;
         let mut state = self.shared.state.lock();
         state.accumulator.topics_mut().learn(topic, partitions, Instant::now());
         Ok(())
@@ -321,6 +324,17 @@ impl Drop for Hungry<'_> {
     fn drop(&mut self) {
         self.0.state.lock().accumulator.fed();
     }
+}
+
+/// A question without an answer leaves its own fate open, but not that of the record, which was not handed over.
+fn not_asked(topic: &TopicName, error: Error) -> Error {
+    if !error.may_have_happened() {
+        return error;
+    }
+    Error::new(
+        Outcome::Unavailable,
+        format!("topic {topic}: its partitions could not be asked for: {}", error.message()),
+    )
 }
 
 fn closed() -> Error {

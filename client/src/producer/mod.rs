@@ -2,11 +2,13 @@
 //!
 //! A record's way: [`handle`](Producer::send) reserves room and adds it to the batch of its partition
 //! ([`partitioner`], `accumulator`); the one `sender` task moves batches into the window of their partition (`window`),
-//! sends them, and completes the tickets (`ticket`) in order. Reading order: `ticket`, `topics`, `accumulator`, `window`,
-//! `sender`, `handle`.
+//! sends them, and completes the tickets (`ticket`) in order. Reading order: `ticket`, `topics`, `lane`, `accumulator`,
+//! `flight`, `window`, `sender`, `handle`.
 
 mod accumulator;
+mod flight;
 mod handle;
+mod lane;
 pub mod partitioner;
 mod sender;
 mod shared;

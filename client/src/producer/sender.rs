@@ -13,10 +13,11 @@ use protocol::outcome::Outcome;
 use protocol::verbs::{ProduceReply, ProduceRequest, ProducerIdentity};
 use tokio::time::Instant;
 
-use super::accumulator::Serial;
+use super::flight::RequestId;
+use super::lane::Serial;
 use super::shared::Shared;
 use super::topics::LaneId;
-use super::window::{Failure, RequestId, Window};
+use super::window::{Failure, Window};
 use crate::error::{Error, Result};
 use crate::retry::Backoff;
 use crate::transport::{PendingReply, Transport};

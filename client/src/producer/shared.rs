@@ -3,7 +3,8 @@
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::accumulator::{Accumulator, Serial};
+use super::accumulator::Accumulator;
+use super::lane::Serial;
 use crate::config::ProducerConfig;
 use crate::error::Error;
 use crate::metadata::Metadata;

@@ -491,6 +491,17 @@ async fn what_cannot_be_sent_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_record_that_was_not_handed_over_is_never_in_doubt() {
+    let broker = FakeBroker::with_topic("t", 1);
+    broker.fail(Call::Admin, Fault::DropAfter, 100_000);
+    let short = config().delivery_timeout(Duration::from_millis(20));
+    let producer = Producer::new(broker.clone(), short);
+    let error = producer.send(&topic(), None, Record::of_value("x")).await.unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Unavailable);
+    assert!(error.may_retry() && !error.may_have_happened());
+}
+
+#[tokio::test]
 async fn a_flush_tells_what_dropped_tickets_would_have_told() {
     let broker = FakeBroker::with_topic("t", 1);
     let producer = Producer::new(broker.clone(), config());

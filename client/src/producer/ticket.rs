@@ -27,7 +27,32 @@ pub(super) fn completion() -> (oneshot::Sender<Delivery>, Completion) {
 
 /// The promise for a record handed over: a future that says where the record went, or what is known of its fate.
 ///
-/// Dropping it changes nothing for the record; its failure is then told by the next flush.
+/// Its error is final: the producer has tried until nothing was to be hoped for, or until
+/// [`delivery_timeout`](super::ProducerConfig::delivery_timeout). Where [`Error::may_have_happened`] is false, the
+/// record is not in the log and will not be.
+///
+/// Dropping it changes nothing for the record; its failure is then told by the next flush. A clone gives the same
+/// answer.
+///
+/// ```
+/// use protocol::outcome::Outcome;
+/// use protocol::record::Record;
+/// use thalweg_client::fake::{Call, FakeBroker, Fault};
+/// use thalweg_client::producer::{Producer, ProducerConfig};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = FakeBroker::with_topic("ratings", 1);
+/// broker.fail(Call::Produce, Fault::Refuse(Outcome::InvalidTimestamp), 1);
+/// let producer = Producer::new(broker.clone(), ProducerConfig::default());
+/// let ticket = producer.send(&"ratings".parse()?, None, Record::of_value("5")).await?;
+/// match ticket.await {
+///     Ok(placed) => println!("partition {}, offset {}", placed.partition, placed.offset),
+///     Err(error) if error.may_have_happened() => println!("look whether it is there: {error}"),
+///     Err(error) => println!("it is not there: {error}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ticket {
     pub(super) batch: Completion,
