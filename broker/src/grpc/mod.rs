@@ -3,5 +3,6 @@
 mod admin;
 mod friendly;
 mod inflow;
+mod outflow;
 mod records;
 pub(crate) mod server;

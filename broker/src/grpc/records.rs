@@ -14,8 +14,8 @@ use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{FetchEntry, FetchRequest, PositionEntry, ProduceRequest};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::admission::Permit;
 use crate::grpc::friendly::{self, Batches, Spread};
+use crate::grpc::outflow::{ANSWER_TIME_MAX, Held, SUBSCRIBER_TIME_MAX};
 use crate::produce::Submitted;
 use crate::service::Service;
 
@@ -134,7 +134,8 @@ impl v1::log_server::Log for LogService {
             })
             .map(|pending| async { Ok(pending?.wait().await) })
             .buffered(PRODUCE_STREAM_PENDING_MAX);
-        Ok(Response::new(Box::pin(answers)))
+        let answers: Self::ProduceStreamStream = Box::pin(answers);
+        Ok(Held::new(None, ANSWER_TIME_MAX).with(answers))
     }
 
     async fn fetch(
@@ -150,7 +151,8 @@ impl v1::log_server::Log for LogService {
             .zip(answered.reply.entries)
             .map(|(entry, result)| fetch_result(entry, result, form, &mut unfolded_left))
             .collect();
-        Ok(Response::new(v1::FetchResponse { results }))
+        let held = Held::new(Some(answered.permit), ANSWER_TIME_MAX);
+        Ok(held.with(v1::FetchResponse { results }))
     }
 
     type SubscribeStream = Answers<v1::FetchResponse>;
@@ -161,11 +163,13 @@ impl v1::log_server::Log for LogService {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let subscription =
             Subscription::start(&self.service, request.into_inner().try_into()?).await?;
+        let held = subscription.held.clone();
         let answers = stream::try_unfold(subscription, |mut subscription| async {
             let answer = subscription.next().await?;
             Ok(answer.map(|answer| (answer, subscription)))
         });
-        Ok(Response::new(Box::pin(answers)))
+        let answers: Self::SubscribeStream = Box::pin(answers);
+        Ok(held.with(answers))
     }
 
     async fn init_producer(
@@ -192,8 +196,8 @@ struct Subscription {
     entries: Vec<FetchEntry>,
     form: v1::Form,
     bytes_max: u32,
-    /// For the bytes of the answer that is on its way.
-    permit: Option<Permit>,
+    /// The permit of the answer that was made last.
+    held: Held,
     /// A partition had a problem: it was told, and the subscription is over.
     is_over: bool,
 }
@@ -238,15 +242,15 @@ impl Subscription {
             entries: entries?,
             form,
             bytes_max,
-            permit: None,
+            held: Held::new(None, SUBSCRIBER_TIME_MAX),
             is_over: false,
         })
     }
 
     /// The next answer that holds something; `None` when the subscription is over or the broker is stopping.
     async fn next(&mut self) -> Result<Option<v1::FetchResponse>, Refusal> {
-        // The last answer has left when the stream asks for the next one.
-        self.permit = None;
+        // The bytes of the last answer keep its permit themselves.
+        self.held.replace(None);
         while !self.is_over && !self.service.drain().is_leaving() {
             let request = FetchRequest {
                 entries: self.entries.clone(),
@@ -273,7 +277,7 @@ impl Subscription {
             }
             if !results.is_empty() {
                 self.is_over = results.iter().any(|result| result.problem.is_some());
-                self.permit = Some(answered.permit);
+                self.held.replace(Some(answered.permit));
                 return Ok(Some(v1::FetchResponse { results }));
             }
         }
