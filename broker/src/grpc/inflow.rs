@@ -394,14 +394,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_whose_frames_always_end_inside_a_message_is_not_late() {
+        use futures_util::StreamExt as _;
         let inflow = Inflow::new(1_000);
         let stream: Vec<u8> = (0..100).flat_map(|_| message(60)).collect();
         let pieces = [stream[..30].to_vec()];
-        let pieces = pieces.into_iter().chain(stream[30..6_495].chunks(65).map(<[u8]>::to_vec));
-        let mut many = body(pieces.collect(), &inflow, false);
+        let pieces = pieces.into_iter().chain(stream[30..6_465].chunks(65).map(<[u8]>::to_vec));
+        let slowly = stream::iter(pieces.collect::<Vec<_>>()).then(|piece| async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Ok::<_, Status>(Frame::data(Bytes::from(piece)))
+        });
+        let mut many = BoundedBody::new(Body::new(StreamBody(slowly.boxed())), inflow);
         while let Some(frame) = next(&mut many).await {
             frame.unwrap();
-            tokio::time::sleep(Duration::from_secs(2)).await;
         }
         assert_eq!(many.cutter.whole, 99);
     }
