@@ -46,21 +46,34 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    match command {
+        Command::Serve(args) => {
+            let config = commands::serve::configure(&args, &context.environment)?;
+            block_on(config.workers, commands::serve::run(args, config, context))
+        }
+        Command::Demo(args) => block_on(0, commands::demo::run(args, context)),
+        Command::Topic(command) => block_on(0, commands::topics::run(command, context)),
+        Command::Produce(args) => block_on(0, commands::produce::run(args, context)),
+        Command::Consume(args) => block_on(0, commands::consume::run(args, context)),
+        Command::Sql(args) => block_on(0, commands::sql::run(args, context)),
+        Command::Datagen(args) => block_on(0, commands::datagen::run(args, context)),
+        Command::Inspect(args) => commands::inspect::run(&args, context),
+        Command::Completions(args) => commands::completions::run(&args, context),
+    }
+}
+
+/// Runs a command to its end on `workers` threads; 0 for one a core.
+fn block_on(
+    workers: usize,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if workers > 0 {
+        builder.worker_threads(workers);
+    }
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|cause| Failure::io("start the threads of the program", cause))?;
-    runtime.block_on(async {
-        match command {
-            Command::Serve(args) => commands::serve::run(args, context).await,
-            Command::Demo(args) => commands::demo::run(args, context).await,
-            Command::Topic(command) => commands::topics::run(command, context).await,
-            Command::Produce(args) => commands::produce::run(args, context).await,
-            Command::Consume(args) => commands::consume::run(args, context).await,
-            Command::Sql(args) => commands::sql::run(args, context).await,
-            Command::Datagen(args) => commands::datagen::run(args, context).await,
-            Command::Inspect(args) => commands::inspect::run(&args, context),
-            Command::Completions(args) => commands::completions::run(&args, context),
-        }
-    })
+    runtime.block_on(command)
 }
