@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args as Flags, Parser, Subcommand, ValueEnum, ValueHint};
 use protocol::compression::Compression;
 use protocol::id::{Partition, TopicName};
+use protocol::limits::PARTITIONS_PER_TOPIC_MAX;
 
 use crate::exit;
 use crate::output::OutputFormat;
@@ -21,7 +23,7 @@ use crate::text::{Moment, Rate, Setting, StartAt};
 ///   echo '{"stars":1}' | thalweg produce ratings      write a record
 ///   thalweg consume ratings                           read them all, then what comes
 ///   thalweg sql                                       ask questions
-///   thalweg demo                                      see all of it in half a minute
+///   thalweg demo                                      see all of it in a few seconds
 #[derive(Debug, Parser)]
 #[command(
     name = "thalweg",
@@ -73,12 +75,18 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run a broker with its SQL engine, until Ctrl-C or SIGTERM
     Serve(ServeArgs),
-    /// Show what this is: a broker, ratings, customers and queries over them, all in this process
+    /// Show what this is in a few seconds: ratings into a log, a query over them, a crash in the middle
+    ///
+    /// A broker of its own, in a second process on free ports, with its data in a temporary folder. Ratings flow in while a
+    /// query derives the poor ones into a topic of their own; half way through, the broker is killed with kill -9 and
+    /// starts again; at the end the derived topic is compared with a recount. Takes --seconds and about two more.
     Demo(DemoArgs),
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(TopicCommand),
     /// Write records to a topic, one for each line of a file or of standard input
+    ///
+    /// Empty lines are no records, as with kcat: they are left out and counted, unless --keep-empty is given.
     ///
     /// Returns when every record is acknowledged, as durable as its topic asks. Memory stays bounded however long the
     /// input is. The exit code is not 0 if any record was not acknowledged, and the error says how many.
@@ -144,13 +152,13 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     pub(crate) keep_running: bool,
     /// Ratings per second
-    #[arg(long, value_name = "R/s", default_value = "50")]
+    #[arg(long, value_name = "R/s", default_value = "50", allow_negative_numbers = true)]
     pub(crate) rate: Rate,
     /// How long ratings flow, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 10, value_parser = whole(1..=86_400))]
     pub(crate) seconds: u64,
     /// Where the made-up data starts from: the same seed gives the same ratings
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = whole(0..=u64::MAX))]
     pub(crate) seed: u64,
 }
 
@@ -162,7 +170,7 @@ pub(crate) enum TopicCommand {
         /// Name: 1 to 249 of the characters a-z A-Z 0-9 . _ -
         name: TopicName,
         /// Number of partitions, 1 to 10000 (default: the broker's, setting default_partitions)
-        #[arg(long, short, value_name = "N")]
+        #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = partitions())]
         partitions: Option<u32>,
         /// A setting by Kafka's name, for example retention.ms=86400000 (default: the broker's); may be given many times
         #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -171,8 +179,13 @@ pub(crate) enum TopicCommand {
         #[arg(long)]
         if_not_exists: bool,
     },
-    /// List all topics
-    List,
+    /// List the topics
+    List {
+        /// Also list the topics that the broker keeps for itself: those whose names begin with _thalweg (default: they are
+        /// left out)
+        #[arg(long, short, visible_alias = "internal")]
+        all: bool,
+    },
     /// Show a topic: its partitions with their offsets, its settings
     Describe {
         /// Name of the topic
@@ -184,7 +197,7 @@ pub(crate) enum TopicCommand {
         /// Name of the topic
         name: TopicName,
         /// New number of partitions, more than now: keys then go elsewhere (default: as it is)
-        #[arg(long, short, value_name = "N", group = "change")]
+        #[arg(long, short, value_name = "N", group = "change", allow_negative_numbers = true, value_parser = partitions())]
         partitions: Option<u32>,
         /// A setting to set, by Kafka's name (default: as it is); may be given many times
         #[arg(long = "set", value_name = "KEY=VALUE", group = "change")]
@@ -241,20 +254,23 @@ pub(crate) struct ProduceArgs {
     pub(crate) headers: Vec<Setting>,
     /// Partition to write to, from 0 (default: where the key belongs, as Kafka places it; without a key, batch by batch
     /// in turn)
-    #[arg(long, short, value_name = "N", value_parser = partition)]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = partition)]
     pub(crate) partition: Option<Partition>,
     /// How batches are compressed: none, gzip, snappy, lz4 or zstd
     #[arg(long, short = 'z', value_name = "CODEC", default_value_t = Compression::None)]
     pub(crate) compression: Compression,
     /// How long a batch may wait for more records, in milliseconds, 0 to 60000
-    #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, default_value_t = 5, value_parser = whole(0..=60_000))]
     pub(crate) linger_ms: u64,
     /// About how large a batch may grow before compression, in bytes, 1 to 16777216
-    #[arg(long, value_name = "BYTES", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub(crate) batch_bytes: u32,
     /// Leave out lines that are not valid, count them, and go on (default: stop at the first)
     #[arg(long)]
     pub(crate) skip_bad: bool,
+    /// Make records with an empty value of empty lines (default: empty lines are left out, and counted)
+    #[arg(long, conflicts_with_all = ["key_separator", "key_field"])]
+    pub(crate) keep_empty: bool,
 }
 
 /// Flags of `consume`.
@@ -269,10 +285,10 @@ pub(crate) struct ConsumeArgs {
     #[arg(long, value_name = "WHERE", default_value = "earliest", allow_hyphen_values = true)]
     pub(crate) from: StartAt,
     /// Partition to read, from 0 (default: all)
-    #[arg(long, short, value_name = "N", value_parser = partition)]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = partition)]
     pub(crate) partition: Option<Partition>,
     /// Stop after so many records, 1 or more (default: no limit)
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=u64::MAX))]
     pub(crate) limit: Option<u64>,
     /// Stop at what was the end of the partitions when reading began (default: wait for more)
     #[arg(long, short = 'e')]
@@ -307,6 +323,9 @@ pub(crate) struct SqlArgs {
     /// A session property, as SET 'NAME'='VALUE' makes it (default: none); may be given many times
     #[arg(long = "property", short = 'P', value_name = "NAME=VALUE")]
     pub(crate) properties: Vec<Setting>,
+    /// What people put here who mean -f or -e: told so, better than "unexpected"
+    #[arg(hide = true)]
+    pub(crate) stray: Option<String>,
 }
 
 /// What `datagen` makes.
@@ -325,13 +344,13 @@ pub(crate) struct DatagenArgs {
     #[arg(value_name = "WHAT", value_enum)]
     pub(crate) kind: DatagenKind,
     /// How many records, 1 or more (default: 1000 ratings, or without end if --rate is given; all 20 customers)
-    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) count: Option<u32>,
     /// Records per second, above 0 and up to 1000000 (default: as fast as they are taken)
-    #[arg(long, short, value_name = "R/s")]
+    #[arg(long, short, value_name = "R/s", allow_negative_numbers = true)]
     pub(crate) rate: Option<Rate>,
     /// Where the made-up data starts from: the same seed and --start give the same records
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = whole(0..=u64::MAX))]
     pub(crate) seed: u64,
     /// Time of the first record: epoch milliseconds, RFC 3339 or a time ago such as -1h (default: now, or with neither
     /// --rate nor --start so that the last record is made now; records are 1/rate or 1 ms apart)
@@ -381,8 +400,26 @@ pub(crate) enum CompletionShell {
     Fish,
 }
 
+/// As many partitions as a topic can have.
+fn partitions() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(PARTITIONS_PER_TOPIC_MAX))
+}
+
+/// A number within bounds. (That of clap calls the sign of a negative one an invalid digit.)
+fn whole(bounds: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| {
+        let number: i128 = text.parse().map_err(|_| "a whole number is expected".to_owned())?;
+        let (least, most) = (*bounds.start(), *bounds.end());
+        let found = u64::try_from(number).ok().filter(|number| bounds.contains(number));
+        found.ok_or_else(|| match most {
+            u64::MAX => format!("{number} is not in {least}.."),
+            most => format!("{number} is not in {least}..={most}"),
+        })
+    }
+}
+
 fn partition(text: &str) -> Result<Partition, String> {
-    let number = text.parse().map_err(|_| "a number from 0 is expected".to_owned())?;
+    let number = text.parse().map_err(|_| "a number from 0 on is expected".to_owned())?;
     Partition::new(number).map_err(|error| error.to_string())
 }
 
@@ -485,6 +522,8 @@ mod tests {
             "thalweg demo --keep-running --rate 20/s --seconds 5 --seed 7",
             "thalweg topic create ratings --partitions 3 --set retention.ms=1000 --if-not-exists",
             "thalweg topic list --output json --server 10.0.0.1:9093",
+            "thalweg topic list --internal",
+            "thalweg produce ratings --keep-empty",
             "thalweg topic alter ratings --reset retention.ms --set a=b",
             "thalweg topic delete ratings --if-exists --yes",
             "thalweg produce ratings data.jsonl --format jsonl --compression zstd -H a=b -q",
@@ -515,6 +554,28 @@ mod tests {
         ];
         for line in refused {
             assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_number_below_its_bounds_is_told_the_bounds() {
+        for (line, bounds) in [
+            ("thalweg topic create t --partitions -1", "-1 is not in 1..=10000"),
+            ("thalweg topic create t --partitions 10001", "10001 is not in 1..=10000"),
+            ("thalweg topic alter t -p -1", "-1 is not in 1..=10000"),
+            ("thalweg datagen ratings --count -1", "-1 is not in 1.."),
+            ("thalweg datagen ratings --rate -1", "above 0"),
+            ("thalweg datagen ratings --seed -1", "-1 is not in 0.."),
+            ("thalweg consume t --limit -1", "-1 is not in 1.."),
+            ("thalweg consume t --partition -1", "numbered from 0 to 9999"),
+            ("thalweg produce t --partition -1", "numbered from 0 to 9999"),
+            ("thalweg produce t --linger-ms -1", "-1 is not in 0..=60000"),
+            ("thalweg produce t --batch-bytes -1", "-1 is not in 1..=16777216"),
+            ("thalweg demo --seconds -1", "-1 is not in 1..=86400"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(bounds), "{line}: {error}");
+            assert!(!error.contains("tip"), "{line}: {error}");
         }
     }
 

@@ -80,6 +80,14 @@ pub(crate) enum Failure {
     /// A broker or the client refused.
     #[error("{}", .0.message)]
     Refused(Refusal),
+    /// Something else than a broker answers where one was expected.
+    #[error("{server} is {found}")]
+    NoBroker {
+        /// The address that was given.
+        server: String,
+        /// What answers there, in words.
+        found: String,
+    },
     /// The engine does not understand a statement.
     #[error("{}", refusal.message)]
     Statement {
@@ -134,6 +142,7 @@ impl Failure {
                 refusal.outcome.row().exit_code
             }
             Self::Unacknowledged { cause, .. } => cause.outcome.row().exit_code,
+            Self::NoBroker { .. } => Outcome::Disconnected.row().exit_code,
             Self::Damaged { .. } => Outcome::DamagedData.row().exit_code,
             Self::Interrupted => INTERRUPTED,
         }
@@ -148,6 +157,7 @@ impl Failure {
             Self::Usage { .. }
             | Self::Input { .. }
             | Self::Io { .. }
+            | Self::NoBroker { .. }
             | Self::Damaged { .. }
             | Self::Interrupted
             | Self::OutputClosed => None,
@@ -161,6 +171,12 @@ impl Failure {
             Self::Io { .. } => {
                 Cow::Borrowed("check the path, the rights and the free space, then try again")
             }
+            // The client is as good as another one: it is the language that does not go so far yet.
+            Self::Statement { refusal, .. } if refusal.outcome == Outcome::Unsupported => {
+                Cow::Borrowed(
+                    "docs/sql.md, \"What runs today\", lists the statements of this version; the others are read, but not carried out yet",
+                )
+            }
             Self::Refused(refusal) | Self::Statement { refusal, .. } => {
                 Cow::Borrowed(refusal.outcome.row().advice)
             }
@@ -172,6 +188,9 @@ impl Failure {
                 };
                 Cow::Owned(format!("{}{unknown}", cause.outcome.row().advice))
             }
+            Self::NoBroker { .. } => Cow::Borrowed(
+                "give --server or THALWEG_SERVER the gRPC address, port 9093 unless it was set: `thalweg serve` prints it as grpc=",
+            ),
             Self::Damaged { .. } => Cow::Borrowed(
                 "the broker serves what lies around the damage: `thalweg consume --skip-damaged` reads it",
             ),
@@ -242,5 +261,15 @@ mod tests {
         assert_eq!(input.exit_code(), USAGE);
         assert_eq!(damaged.exit_code(), 7);
         assert_eq!(Failure::Interrupted.exit_code(), INTERRUPTED);
+    }
+
+    #[test]
+    fn a_statement_that_is_not_supported_yet_is_no_matter_of_the_client() {
+        let refusal = Refusal::new(Outcome::Unsupported, "not supported yet: CREATE TABLE");
+        let advice = |failure: Failure| failure.advice().into_owned();
+        let statement = Failure::Statement { refusal: refusal.clone(), excerpt: None };
+        assert_eq!(statement.exit_code(), Outcome::Unsupported.row().exit_code);
+        assert!(advice(statement).contains("What runs today"));
+        assert!(advice(Failure::Refused(refusal)).contains("client of the broker's version"));
     }
 }

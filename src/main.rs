@@ -7,6 +7,7 @@ mod exit;
 mod lines;
 mod output;
 mod pending;
+mod probe;
 mod segment_scan;
 mod shell;
 mod text;
@@ -52,14 +53,27 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
             block_on(config.workers, commands::serve::run(args, config, context))
         }
         Command::Demo(args) => block_on(0, commands::demo::run(args, context)),
-        Command::Topic(command) => block_on(0, commands::topics::run(command, context)),
-        Command::Produce(args) => block_on(0, commands::produce::run(args, context)),
-        Command::Consume(args) => block_on(0, commands::consume::run(args, context)),
-        Command::Sql(args) => block_on(0, commands::sql::run(args, context)),
-        Command::Datagen(args) => block_on(0, commands::datagen::run(args, context)),
+        Command::Topic(command) => ask_broker(commands::topics::run(command, context), context),
+        Command::Produce(args) => ask_broker(commands::produce::run(args, context), context),
+        Command::Consume(args) => ask_broker(commands::consume::run(args, context), context),
+        Command::Sql(args) => ask_broker(commands::sql::run(args, context), context),
+        Command::Datagen(args) => ask_broker(commands::datagen::run(args, context), context),
         Command::Inspect(args) => commands::inspect::run(&args, context),
         Command::Completions(args) => commands::completions::run(&args, context),
     }
+}
+
+/// Runs a command that asks a broker; where that fails, it looks whether there is one at all.
+fn ask_broker(
+    command: impl Future<Output = Result<(), Failure>>,
+    context: &Context,
+) -> Result<(), Failure> {
+    block_on(0, async {
+        match command.await {
+            Err(failure) => Err(probe::explain(failure, &context.server).await),
+            end => end,
+        }
+    })
 }
 
 /// Runs a command to its end on `workers` threads; 0 for one a core.

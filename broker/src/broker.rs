@@ -8,11 +8,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use protocol::outcome::{Outcome, Refusal};
-use storage::{ClusterId, DataFolder, Disk, Opening, StorageError};
+use storage::{ClusterId, DataFolder, Opening, StorageError};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
@@ -26,9 +25,9 @@ use crate::shard::core::Core;
 use crate::shard::handle::ShardHandle;
 use crate::shard::thread;
 use crate::shutdown::Shutdown;
-use crate::time::Clock;
 use crate::topics::catalog::{self, Catalog};
 use crate::topics::journal::{Journal, JournalError};
+use crate::world::World;
 
 /// Why a broker cannot start. Nothing was deleted.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +65,7 @@ pub enum OpenError {
 pub struct Broker {
     service: Service,
     shutdown: Shutdown,
-    shards: Vec<(ShardHandle, JoinHandle<()>)>,
+    shards: Vec<(ShardHandle, thread::Worker)>,
     config: Arc<Config>,
     /// Last to go: its lock keeps others out until everything is closed.
     folder: DataFolder,
@@ -89,41 +88,38 @@ impl Broker {
     /// # Errors
     /// When the folder is in use, newer or damaged where nothing can stand in for it.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(storage::RealDisk::new()), config, Clock::real()).await
+        Self::open_in(World::real(), config).await
     }
 
-    /// The same on a disk and clock of the caller's choice.
+    /// The same in a world of the caller's choice.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_on(
-        disk: Arc<dyn Disk>,
-        config: Config,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
+    pub async fn open_in(world: World, config: Config) -> Result<Self, OpenError> {
         let config = Arc::new(config);
         let root = config.data_dir.clone();
-        let folder = open_folder(&disk, &root)?;
-        let opening = Opening { leader_epoch: folder.leader_epoch(), now: clock.wall() };
+        let folder = open_folder(&world, &root)?;
+        let opening = Opening { leader_epoch: folder.leader_epoch(), now: world.clock.wall() };
         let metrics = Metrics::new();
-        let (journal, contents) = Journal::open(Arc::clone(&disk), &root.join("catalog"), opening)?;
+        let (journal, contents) =
+            Journal::open(Arc::clone(&world.disk), &root.join("catalog"), opening)?;
         let mut shards = Vec::new();
         for number in 0..shard_count(config.shards) {
             let core = Core::new(
-                Arc::clone(&disk),
-                clock.clone(),
+                Arc::clone(&world.disk),
+                world.clock.clone(),
                 metrics.clone(),
                 folder.leader_epoch(),
                 config.retention_check_ms,
             );
-            shards.push(thread::start(number, core, clock.clone()).map_err(OpenError::Thread)?);
+            let shard = thread::start(number, core, world.clock.clone(), world.threads);
+            shards.push(shard.map_err(OpenError::Thread)?);
         }
         let ground = catalog::Ground {
-            disk,
+            world: world.clone(),
             root,
             shards: shards.iter().map(|(handle, _)| handle.clone()).collect(),
             config: Arc::clone(&config),
-            clock: clock.clone(),
             metrics: metrics.clone(),
         };
         let catalog = Catalog::open(ground, journal, contents).await;
@@ -135,7 +131,7 @@ impl Broker {
                 config.read_bytes_in_flight_max,
             ),
             metrics,
-            clock,
+            world,
             drain: shutdown.drain(),
             config: Arc::clone(&config),
             cluster_id: folder.cluster_id().to_string(),
@@ -183,18 +179,17 @@ impl Broker {
         for (shard, _) in &self.shards {
             shard.stop().await;
         }
-        for (_, thread) in self.shards {
-            // The thread has ended or is about to; a panic in it was reported where it happened.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        for (_, worker) in self.shards {
+            worker.ended().await;
         }
         self.service.close_catalog().await;
         drop(self.folder);
     }
 }
 
-fn open_folder(disk: &Arc<dyn Disk>, root: &Path) -> Result<DataFolder, OpenError> {
-    let fresh = ClusterId(*uuid::Uuid::new_v4().as_bytes());
-    DataFolder::open(Arc::clone(disk), root, fresh)
+fn open_folder(world: &World, root: &Path) -> Result<DataFolder, OpenError> {
+    let fresh = ClusterId(*world.ids.fresh().as_bytes());
+    DataFolder::open(Arc::clone(&world.disk), root, fresh)
         .map_err(|cause| OpenError::Folder { folder: root.display().to_string(), cause })
 }
 

@@ -21,7 +21,9 @@ mod shard;
 pub mod shutdown;
 pub mod time;
 pub mod topics;
+pub mod world;
 
 pub use broker::{Broker, Doors, OpenError};
 pub use config::Config;
 pub use service::Service;
+pub use world::World;

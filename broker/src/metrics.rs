@@ -66,7 +66,7 @@ pub const NAMES: [(&str, &str, &str); 19] = [
     ("thalweg_fetched_bytes_total", "bytes", "Bytes answered to readers"),
     ("thalweg_fetches_from_files_total", "fetches", "Answers to readers that had to read a file"),
     ("thalweg_damage_met_total", "places", "Places of damage met by readers"),
-    ("thalweg_syncs_total", "syncs", "Syncs of a log"),
+    ("thalweg_syncs_total", "syncs", "Syncs of a log, those of full segments included"),
     ("thalweg_sync_seconds", "seconds", "Time of each sync (histogram)"),
     (
         "thalweg_turn_batches",

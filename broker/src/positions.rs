@@ -7,10 +7,12 @@ use storage::View;
 
 use crate::error::{self, Place};
 use crate::topics::catalog::Catalog;
+use crate::world::Threads;
 
 /// Finds each position, by itself, in order. May be cancelled.
 pub(crate) async fn find(
     catalog: &Catalog,
+    threads: Threads,
     entries: Vec<PositionEntry>,
 ) -> Result<Vec<Result<PositionFound, Refusal>>, Refusal> {
     if entries.len() > ENTRIES_PER_REQUEST_MAX {
@@ -24,12 +26,16 @@ pub(crate) async fn find(
     }
     let mut found = Vec::with_capacity(entries.len());
     for entry in entries {
-        found.push(find_one(catalog, entry).await);
+        found.push(find_one(catalog, threads, entry).await);
     }
     Ok(found)
 }
 
-async fn find_one(catalog: &Catalog, entry: PositionEntry) -> Result<PositionFound, Refusal> {
+async fn find_one(
+    catalog: &Catalog,
+    threads: Threads,
+    entry: PositionEntry,
+) -> Result<PositionFound, Refusal> {
     let handle = catalog.partition(&entry.topic, entry.partition)?;
     let view = handle.view();
     let at = |offset| PositionFound { offset, timestamp: None };
@@ -44,18 +50,19 @@ async fn find_one(catalog: &Catalog, entry: PositionEntry) -> Result<PositionFou
             let cause = storage::ReadError::OutOfRange { offset, start, end };
             Err(error::read(handle.place(), &cause))
         }
-        Position::Time(time) => by_time(handle.place(), view, time).await,
+        Position::Time(time) => by_time(threads, handle.place(), view, time).await,
     }
 }
 
 /// Looking for a time reads files: not on a thread that others need.
 async fn by_time(
+    threads: Threads,
     place: &Place,
     view: View,
     time: protocol::id::Timestamp,
 ) -> Result<PositionFound, Refusal> {
     let end = view.end();
-    match tokio::task::spawn_blocking(move || view.find_time(time)).await {
+    match threads.blocking(move || view.find_time(time)).await {
         Ok(Ok(Some(found))) => {
             Ok(PositionFound { offset: found.offset, timestamp: Some(found.timestamp) })
         }

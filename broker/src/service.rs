@@ -19,9 +19,9 @@ use crate::metrics::Metrics;
 use crate::positions;
 use crate::produce::{self, Submitted};
 use crate::shutdown::Drain;
-use crate::time::Clock;
 use crate::topics::catalog::Catalog;
 use crate::topics::settings::Durability;
+use crate::world::World;
 
 /// A way in. Cloning is cheap; all clones are the same broker.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Hall {
     pub(crate) catalog: Catalog,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
-    pub(crate) clock: Clock,
+    pub(crate) world: World,
     pub(crate) drain: Drain,
     pub(crate) config: Arc<Config>,
     /// The id of the data folder.
@@ -58,7 +58,8 @@ impl Service {
     /// Requests submitted one after the other are appended in that order. Waits while too many bytes are under way.
     /// May be cancelled: batches that had their place by then are appended all the same.
     pub async fn produce(&self, request: ProduceRequest) -> Submitted {
-        let Hall { catalog, admission, metrics, clock, .. } = &*self.0;
+        let Hall { catalog, admission, metrics, world, .. } = &*self.0;
+        let clock = &world.clock;
         produce::submit(produce::Ground { catalog, admission, metrics, clock }, request).await
     }
 
@@ -67,8 +68,9 @@ impl Service {
     /// # Errors
     /// When the request as a whole breaks a limit; each partition's own trouble is in its entry.
     pub async fn fetch(&self, request: FetchRequest) -> Result<Answered, Refusal> {
-        let Hall { catalog, admission, metrics, drain, .. } = &*self.0;
-        fetch::fetch(fetch::Ground { catalog, admission, metrics, drain }, request).await
+        let Hall { catalog, admission, metrics, drain, world, .. } = &*self.0;
+        let threads = world.threads;
+        fetch::fetch(fetch::Ground { catalog, admission, metrics, drain, threads }, request).await
     }
 
     /// Finds offsets, each entry by itself, in order. May be cancelled.
@@ -79,7 +81,7 @@ impl Service {
         &self,
         entries: Vec<PositionEntry>,
     ) -> Result<Vec<Result<PositionFound, Refusal>>, Refusal> {
-        positions::find(&self.0.catalog, entries).await
+        positions::find(&self.0.catalog, self.0.world.threads, entries).await
     }
 
     /// A producer identity that was never given out before.
@@ -123,7 +125,7 @@ impl Service {
 
     /// The broker's clock.
     pub fn now(&self) -> Timestamp {
-        self.0.clock.wall()
+        self.0.world.clock.wall()
     }
 
     /// Changes settings or adds partitions.

@@ -1,4 +1,4 @@
-//! The one clock of the broker: the real one, or one that a test moves by hand. Nothing else reads a clock.
+//! The one clock of the broker: the real one, or one that a test holds in its hands. Nothing else reads a clock.
 //!
 //! Waiting is not done here: the broker waits with tokio's timers, which tests pause.
 
@@ -19,6 +19,8 @@ enum Source {
     Real { start: Instant },
     /// Milliseconds, moved by hand.
     Manual(Arc<AtomicI64>),
+    /// What the time was at a moment of the runtime's timers, with which it goes.
+    Runtime { start: Timestamp, since: tokio::time::Instant },
 }
 
 impl Clock {
@@ -40,7 +42,12 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicI64::new(start.0))))
     }
 
-    /// Moves a manual clock forward. The real one moves by itself.
+    /// A clock that shows `start` now and goes with the timers of the runtime: a test that pauses those holds both.
+    pub fn of_runtime(start: Timestamp) -> Self {
+        Self(Source::Runtime { start, since: tokio::time::Instant::now() })
+    }
+
+    /// Moves a manual clock forward. The others move by themselves.
     pub fn advance(&self, milliseconds: i64) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(milliseconds, Ordering::SeqCst);
@@ -52,6 +59,10 @@ impl Clock {
         match &self.0 {
             Source::Real { .. } => Timestamp(unix_milliseconds()),
             Source::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            Source::Runtime { start, since } => {
+                let passed = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+                Timestamp(start.0.saturating_add(passed))
+            }
         }
     }
 
@@ -62,6 +73,9 @@ impl Clock {
                 u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
             }
             Source::Manual(now) => u64::try_from(now.load(Ordering::SeqCst)).unwrap_or(0),
+            Source::Runtime { since, .. } => {
+                u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+            }
         }
     }
 }
@@ -78,6 +92,7 @@ impl fmt::Debug for Clock {
         match self.0 {
             Source::Real { .. } => f.write_str("Clock::real"),
             Source::Manual(_) => write!(f, "Clock::manual({})", self.wall()),
+            Source::Runtime { .. } => write!(f, "Clock::of_runtime({})", self.wall()),
         }
     }
 }

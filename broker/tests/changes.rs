@@ -14,7 +14,7 @@ use protocol::record::Record;
 use protocol::verbs::{ProduceEntry, ProduceRequest, TopicChange, TopicDescription, TopicSpec};
 use storage::sim::{Crash, Fault, SimDisk};
 use thalweg_broker::time::Clock;
-use thalweg_broker::{Broker, Config, Service};
+use thalweg_broker::{Broker, Config, Service, World};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -28,7 +28,9 @@ fn spec(name: &str, partitions: u32) -> TopicSpec {
 
 async fn open(disk: &SimDisk) -> Broker {
     let config = Config { data_dir: PathBuf::from("/data"), shards: 1, ..Config::default() };
-    Broker::open_on(Arc::new(disk.clone()), config, Clock::manual(NOW)).await.unwrap()
+    let clock = Clock::manual(NOW);
+    let world = World { disk: Arc::new(disk.clone()), clock, ..World::real() };
+    Broker::open_in(world, config).await.unwrap()
 }
 
 async fn produce(service: &Service, name: &str) -> Result<(), Refusal> {

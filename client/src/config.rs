@@ -12,7 +12,7 @@ use protocol::limits::{
 /// Smallest batch limit, in bytes: below it, headers would outweigh records.
 const BATCH_BYTES_MIN: usize = 1024;
 /// Smallest buffer of a producer or consumer, in bytes.
-const BUFFER_BYTES_MIN: usize = 64 * 1024;
+pub(crate) const BUFFER_BYTES_MIN: usize = 64 * 1024;
 /// Largest buffer of a producer or consumer, in bytes.
 const BUFFER_BYTES_MAX: usize = 2048 * MIB;
 /// Longest linger.

@@ -34,6 +34,10 @@ use crate::transport::{PendingReply, Transport};
 const STREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 
+/// Largest HTTP/2 frame that is taken, in bytes. By default 16 KiB: each would be a system call of the broker's and an
+/// allocation of ours.
+const FRAME_BYTES: u32 = 256 * 1024;
+
 /// Largest answer that is read, in bytes: a full fetch, and behind it one batch of the largest size.
 const ANSWER_BYTES_MAX: usize = FETCH_BYTES_MAX + REQUEST_BYTES_MAX;
 
@@ -83,6 +87,7 @@ impl GrpcTransport {
             .map_err(|error| invalid(&error.to_string()))?
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES)
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING_INTERVAL)

@@ -150,6 +150,18 @@ impl Catalog {
         }
     }
 
+    /// The query that may not run on as it does when a change is applied: it is gone, or another statement.
+    pub fn query_ended_by(&self, change: &Change) -> Option<String> {
+        match change {
+            Change::DropQuery(id) => Some(id.clone()),
+            Change::PutQuery(new) => {
+                let old = self.queries.get(&new.id)?;
+                (old.statement != new.statement).then(|| new.id.clone())
+            }
+            Change::PutStream(_) | Change::DropStream(_) => None,
+        }
+    }
+
     /// The records `..end` are applied.
     pub fn end(&self) -> Offset {
         self.end

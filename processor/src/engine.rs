@@ -20,7 +20,8 @@ use crate::catalog::{Change, PersistentQuery, parse_one};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::format::table::{Codec, Format, Part};
-use crate::hall::{Hall, NewQuery, plan_of};
+use crate::hall::{Hall, NewQuery};
+use crate::launch::plan_of;
 use crate::plan::build::{plan_insert, plan_records, plan_rows};
 use crate::plan::declare::{DefaultFormats, SourceProperties, Stream};
 use crate::plan::explain::explain;
@@ -29,6 +30,7 @@ use crate::query::print::print;
 use crate::query::push::{Ended, Wanted, push};
 use crate::session::Session;
 use crate::show::{describe, describe_function, lines, show};
+use crate::supervisor::watch_over;
 
 /// What an engine needs to know.
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Core {
-    hall: Hall,
+    hall: Arc<Hall>,
     inserter: Inserter,
     clock: Clock,
     /// True once the engine is closing: queries of callers end.
@@ -69,7 +71,8 @@ impl Engine {
     pub async fn open(transport: Arc<dyn Transport>, config: EngineConfig) -> Result<Self> {
         let EngineConfig { clock } = config;
         let inserter = Inserter::new(Arc::clone(&transport), clock.clone());
-        let hall = Hall::open(transport, clock.clone()).await?;
+        let hall = Arc::new(Hall::open(transport, clock.clone()).await?);
+        watch_over(&hall);
         let (closing, _) = watch::channel(false);
         Ok(Self { core: Arc::new(Core { hall, inserter, clock, closing }) })
     }
@@ -80,8 +83,13 @@ impl Engine {
     /// Statements that change something are carried out to their end even when nobody takes the answers any more.
     pub fn execute(&self, sql: &str, properties: BTreeMap<String, String>) -> AnswerStream {
         let (answers, taken) = Answers::line();
-        let run = Run { core: Arc::clone(&self.core), answers, session: Session::new(properties) };
-        tokio::spawn(run.script(sql.to_owned()));
+        let (core, sql) = (Arc::clone(&self.core), sql.to_owned());
+        tokio::spawn(async move {
+            match Session::of(properties) {
+                Ok(session) => Run { core, answers, session }.script(sql).await,
+                Err(error) => answers.refuse(error.into()).await,
+            }
+        });
         taken
     }
 

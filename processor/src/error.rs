@@ -17,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Sql(#[from] SqlError),
     /// A form that is known and cannot be carried out.
-    #[error("{place}: not supported yet: {what}")]
+    #[error("{place}: not supported yet: {what}{}", instead(what))]
     Unsupported {
         /// Where it stands.
         place: Place,
@@ -112,6 +112,14 @@ pub enum Error {
         /// What it takes.
         expected: String,
     },
+    /// A session property that does not exist.
+    #[error("the property '{name}' does not exist{}; SHOW PROPERTIES lists those that do", did_you_mean(near.as_deref()))]
+    UnknownSetting {
+        /// As given.
+        name: String,
+        /// A name much like it.
+        near: Option<String>,
+    },
     /// A session property with a value that it does not take.
     #[error("the property '{name}' cannot be '{found}': use {expected}")]
     Setting {
@@ -202,6 +210,9 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// The engine has been closed, or is about to be.
+    #[error("the SQL engine is stopping")]
+    Closed,
     /// The broker refused, or could not be reached.
     #[error("{}", .0.message())]
     Client(client::error::Error),
@@ -230,11 +241,13 @@ impl Error {
             Self::Partitions { .. } => Outcome::TopicExists,
             Self::NotStopped { .. } => Outcome::TimedOut,
             Self::Stored { .. } => Outcome::DamagedData,
+            Self::Closed => Outcome::Unavailable,
             Self::Client(error) => error.outcome(),
             Self::Internal(_) => Outcome::Internal,
             Self::Sql(_)
             | Self::UnknownProperty { .. }
             | Self::Property { .. }
+            | Self::UnknownSetting { .. }
             | Self::Setting { .. }
             | Self::MissingProperty { .. }
             | Self::Format(_)
@@ -254,6 +267,36 @@ impl From<Error> for Refusal {
             other => Self::new(other.outcome(), other.to_string()),
         }
     }
+}
+
+/// What can be done today in the place of a form that cannot be carried out yet.
+fn instead(what: &str) -> &'static str {
+    const AGGREGATE: &str = ": select the rows (WHERE and expressions work) and sum them up in the program that reads them";
+    const FORMS: [(&str, &str); 15] = [
+        ("CREATE TABLE AS", AGGREGATE),
+        ("CREATE TABLE", ": CREATE STREAM over the same topic gives each change of it as a row"),
+        ("DROP TABLE", ": there are no tables yet; DROP STREAM drops a stream"),
+        (
+            "ALTER",
+            ": DROP STREAM, then CREATE STREAM with the new columns; the topic keeps its records",
+        ),
+        (
+            "CREATE TYPE",
+            ": write the type out where it is used, as in STRUCT<city STRING, zip STRING>",
+        ),
+        ("DROP TYPE", ": there are no types of one's own yet"),
+        ("RUN SCRIPT", ": `thalweg sql -f FILE` carries a file out"),
+        ("ASSERT", ": SHOW TOPICS, DESCRIBE and SELECT without EMIT CHANGES show what is there"),
+        ("CONNECTOR", ": `thalweg produce` and `thalweg consume` move records in and out"),
+        ("JOIN", ": each SELECT reads one stream; join in the program that reads them"),
+        ("WINDOW", AGGREGATE),
+        ("GROUP BY", AGGREGATE),
+        ("HAVING", AGGREGATE),
+        ("the aggregate", AGGREGATE),
+        ("ORDER BY", ": rows come in the order of their partition; sort where they are read"),
+    ];
+    let fits = |(form, _): &&(&str, &str)| what.contains(form);
+    FORMS.iter().find(fits).map_or("", |(_, advice)| advice)
 }
 
 fn did_you_mean(near: Option<&str>) -> String {

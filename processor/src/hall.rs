@@ -3,7 +3,7 @@
 //! Whoever changes something holds the one change lock for the whole change: first durable in the catalogue's topic,
 //! then applied, then started or stopped. Whoever only looks takes the state's lock for a copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,26 +13,25 @@ use protocol::id::{Partition, TopicName};
 use protocol::outcome::Outcome;
 use protocol::record::Record;
 use protocol::verbs::{Position, TopicDescription, TopicSpec};
-use sql::ast::Statement;
 use sql::schema::nearest;
-use tokio::sync::{Mutex, MutexGuard, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
-use crate::catalog::{CATALOG_TOPIC, Catalog, Change, PersistentQuery, parse_one};
+use crate::catalog::{CATALOG_TOPIC, Catalog, Change, PersistentQuery};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::flow::checkpoint::Checkpoint;
-use crate::flow::sink::Sink;
+use crate::flow::running::{Launch, Running};
+use crate::flow::spec::Services;
 use crate::flow::status::{Counts, State};
-use crate::flow::task::{Command, Services, Task, TaskSpec};
 use crate::journal::{Journal, ensure_topic, read_journal};
-use crate::plan::build::{plan_insert, plan_records};
+use crate::launch::{
+    CHECKPOINTS_TOPIC, Stored, own_topic, partition_count, prepare, read_checkpoints, specs,
+    tombstone,
+};
 use crate::plan::declare::{SourceProperties, Stream};
 use crate::plan::logical::Plan;
 use crate::processing_log::ProcessingLog;
-
-/// The topic of the tasks' checkpoints.
-pub const CHECKPOINTS_TOPIC: &str = "_thalweg_sql_checkpoints";
 
 /// Topics of the engine begin so; SHOW TOPICS leaves them out.
 pub const INTERNAL_PREFIX: &str = "_thalweg";
@@ -66,14 +65,8 @@ pub struct Changing {
     journal: Journal,
     /// A change may or may not have been written: read before the next one.
     unsure: bool,
-}
-
-#[derive(Debug)]
-struct Running {
-    commands: watch::Sender<Command>,
-    tasks: Vec<Task>,
-    /// Why it could not be started.
-    failure: Option<String>,
+    /// The engine is closed: nothing is started any more.
+    closed: bool,
 }
 
 /// A persistent query and how it fares.
@@ -83,7 +76,7 @@ pub struct QueryReport {
     pub query: PersistentQuery,
     /// Its state.
     pub state: State,
-    /// Its counters since the start of the engine.
+    /// Its counters since it was started.
     pub counts: Counts,
     /// What people should know of, though it went on.
     pub note: Option<String>,
@@ -134,7 +127,7 @@ impl Hall {
             transport,
             services,
             state: RwLock::default(),
-            changing: Mutex::new(Changing { journal, unsure: true }),
+            changing: Mutex::new(Changing { journal, unsure: true, closed: false }),
         };
         drop(hall.change_lock().await?);
         Ok(hall)
@@ -153,14 +146,15 @@ impl Hall {
     /// Every persistent query and how it fares, by id.
     pub fn reports(&self) -> Vec<QueryReport> {
         let inside = self.state.read();
-        let report = |query: &PersistentQuery| match inside.running.get(&query.id) {
-            Some(running) => running.report(query.clone()),
-            None => QueryReport {
+        let report = |query: &PersistentQuery| {
+            let running = inside.running.get(&query.id);
+            let between = || State::Error("it is being started or ended".to_owned());
+            QueryReport {
+                state: running.map_or_else(between, |running| running.state(query.paused)),
+                counts: running.map_or_else(Counts::default, Running::counts),
+                note: running.and_then(Running::note),
                 query: query.clone(),
-                state: State::Error("it is being started or ended".to_owned()),
-                counts: Counts::default(),
-                note: None,
-            },
+            }
         };
         inside.catalog.queries().map(report).collect()
     }
@@ -168,9 +162,12 @@ impl Hall {
     /// The right to change something. Everything that is in the catalogue's topic is applied when it is given.
     ///
     /// # Errors
-    /// When the catalogue has to be read and cannot be.
+    /// When the catalogue has to be read and cannot be; [`Error::Closed`].
     pub async fn change_lock(&self) -> Result<MutexGuard<'_, Changing>> {
         let mut changing = self.changing.lock().await;
+        if changing.closed {
+            return Err(Error::Closed);
+        }
         if changing.unsure {
             self.refresh().await?;
             changing.unsure = false;
@@ -244,7 +241,8 @@ impl Hall {
         }
         changes.push(Change::PutQuery(query.clone()));
         self.change(changing, changes).await?;
-        self.run(&query, specs.into_iter().zip(checkpoints).collect());
+        let tasks = specs.into_iter().zip(checkpoints).collect();
+        self.run(&query, Launch { source: source.name, tasks });
         Ok(id)
     }
 
@@ -295,7 +293,7 @@ impl Hall {
         for id in ids {
             let running = self.state.write().running.remove(id);
             let Some(running) = running else { continue };
-            let partitions = running.tasks.len();
+            let partitions = running.partitions();
             running.stop(deadline).await;
             let partitions = Partition::all(u32::try_from(partitions).unwrap_or(0));
             let tombstones = partitions.map(|partition| tombstone(&Checkpoint::key(id, partition)));
@@ -324,7 +322,7 @@ impl Hall {
         self.change(changing, changes).await?;
         let inside = self.state.read();
         for running in ids.iter().filter_map(|id| inside.running.get(id)) {
-            running.commands.send_replace(command_of(paused));
+            running.pause(paused);
         }
         Ok(())
     }
@@ -371,11 +369,11 @@ impl Hall {
 
     /// Lets every query finish what it has under way and ends it; they start again with the next engine.
     pub async fn close(&self) {
-        let _changing = self.changing.lock().await;
+        self.changing.lock().await.closed = true;
         let running = std::mem::take(&mut self.state.write().running);
         let deadline = Instant::now() + STOP_PATIENCE;
         for running in running.values() {
-            running.commands.send_replace(Command::Stop);
+            running.tell_stop();
         }
         for (id, running) in running {
             if !running.stop(deadline).await {
@@ -400,17 +398,19 @@ impl Hall {
         let changes = changes.into_iter().collect::<Result<Vec<_>>>()?;
         let (missing, surplus) = {
             let mut inside = self.state.write();
-            changes.into_iter().flatten().for_each(|change| inside.catalog.apply(change));
-            inside.catalog.set_end(end);
             let Inside { catalog, running } = &mut *inside;
-            let gone: Vec<_> =
-                running.keys().filter(|id| catalog.query(id).is_err()).cloned().collect();
+            let mut gone = BTreeSet::new();
+            for change in changes.into_iter().flatten() {
+                gone.extend(catalog.query_ended_by(&change));
+                catalog.apply(change);
+            }
+            catalog.set_end(end);
             let surplus: Vec<_> = gone.iter().filter_map(|id| running.remove(id)).collect();
-            let missing: Vec<_> = catalog
-                .queries()
-                .filter(|query| !running.contains_key(&query.id))
-                .cloned()
-                .collect();
+            let is_missing = |query: &&PersistentQuery| !running.contains_key(&query.id);
+            let missing: Vec<_> = catalog.queries().filter(is_missing).cloned().collect();
+            for query in catalog.queries() {
+                running.get(&query.id).into_iter().for_each(|known| known.pause(query.paused));
+            }
             (missing, surplus)
         };
         for running in surplus {
@@ -419,195 +419,120 @@ impl Hall {
         if missing.is_empty() {
             return Ok(());
         }
-        let stored = self.read_checkpoints().await?;
+        let stored = read_checkpoints(&self.services, &self.catalog()).await?;
         for query in &missing {
             self.resume(query, &stored).await;
         }
         Ok(())
     }
 
+    /// Starts those queries again that could not be started, once they have waited long enough.
+    ///
+    /// Called now and then; what fails is shown with its cause and tried again at a later call.
+    pub async fn retry_failed(&self) {
+        let due = self.ids(|running| running.is_due(Instant::now()));
+        let Some((_changing, stored)) = self.lock_for(&due).await else { return };
+        // Whoever had the lock before may have ended or started some of them.
+        let due = self.ids(|running| running.is_due(Instant::now()));
+        for query in self.catalog().queries().filter(|query| due.contains(&query.id)) {
+            self.resume(query, &stored).await;
+        }
+    }
+
+    /// Takes up the partitions that were added to the sources of running queries: each from its first record on, so
+    /// that no record is left out whenever it is noticed.
+    ///
+    /// Called now and then; what fails is tried again at the next call.
+    pub async fn take_up_partitions(&self) {
+        let sources: BTreeSet<_> = {
+            let inside = self.state.read();
+            inside.running.values().filter_map(|running| running.source().cloned()).collect()
+        };
+        let mut counts = BTreeMap::new();
+        for topic in sources {
+            if let Ok(found) = self.transport.describe_topic(topic).await {
+                counts.insert(found.name, found.partitions.len());
+            }
+        }
+        let has_grown = |running: &Running| {
+            let count = running.source().and_then(|topic| counts.get(topic));
+            count.is_some_and(|count| *count > running.partitions())
+        };
+        let grown = self.ids(has_grown);
+        let Some((_changing, stored)) = self.lock_for(&grown).await else { return };
+        let catalog = self.catalog();
+        for query in grown.iter().filter_map(|id| catalog.query(id).ok()) {
+            match prepare(&self.services, query, &catalog, &stored).await {
+                Ok(launch) => self.extend(query, launch),
+                Err(error) => {
+                    tracing::warn!(query = query.id, %error, "added partitions are not read yet");
+                }
+            }
+        }
+    }
+
+    /// The ids of queries that are so.
+    fn ids(&self, is_so: impl Fn(&Running) -> bool) -> Vec<String> {
+        let inside = self.state.read();
+        let found = inside.running.iter().filter(|(_, running)| is_so(running));
+        found.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The change lock and all checkpoints, when there is something to do with them. `None` also when the broker is not
+    /// there, or the engine is closed: then there is nothing to do now.
+    async fn lock_for(&self, ids: &[String]) -> Option<(MutexGuard<'_, Changing>, Stored)> {
+        if ids.is_empty() {
+            return None;
+        }
+        let changing = self.change_lock().await.ok()?;
+        match read_checkpoints(&self.services, &self.catalog()).await {
+            Ok(stored) => Some((changing, stored)),
+            Err(error) => {
+                tracing::warn!(%error, "the checkpoints of queries cannot be read");
+                None
+            }
+        }
+    }
+
     async fn restart(&self, query: &PersistentQuery) {
-        match self.read_checkpoints().await {
+        match read_checkpoints(&self.services, &self.catalog()).await {
             Ok(stored) => self.resume(query, &stored).await,
             Err(error) => self.run_failed(query, error.to_string()),
         }
     }
 
-    /// The newest checkpoint of every task, by key. Those of queries that are no more are removed.
-    async fn read_checkpoints(&self) -> Result<BTreeMap<String, Result<Checkpoint>>> {
-        let mut stored: BTreeMap<String, Result<Checkpoint>> = BTreeMap::new();
-        read_journal(&self.transport, &own_topic(CHECKPOINTS_TOPIC), None, |_, record| {
-            let key =
-                String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-            let Some(value) = &record.value else {
-                stored.remove(&key);
-                return;
-            };
-            let read = Checkpoint::decode(value).map_err(|error| Error::Stored {
-                topic: CHECKPOINTS_TOPIC,
-                key: key.clone(),
-                cause: error.to_string(),
-            });
-            // A late one may stand behind its successor.
-            let older = match (stored.get(&key), &read) {
-                (Some(Ok(known)), Ok(read)) => read.serial < known.serial,
-                _ => false,
-            };
-            if !older {
-                stored.insert(key, read);
-            }
-        })
-        .await?;
-        let catalog = self.catalog();
-        let is_orphan = |key: &&String| {
-            key.rsplit_once('/').is_none_or(|(query, _)| catalog.query(query).is_err())
-        };
-        let orphans: Vec<_> = stored.keys().filter(is_orphan).map(|key| tombstone(key)).collect();
-        if !orphans.is_empty() {
-            self.services.checkpoints.append(orphans).await?;
-        }
-        Ok(stored)
-    }
-
     /// Starts a query where its checkpoints stand; a query that cannot be started is kept with the cause.
-    async fn resume(&self, query: &PersistentQuery, stored: &BTreeMap<String, Result<Checkpoint>>) {
-        match self.prepare(query, stored).await {
-            Ok(tasks) => self.run(query, tasks),
-            Err(error) => {
-                tracing::error!(query = query.id, %error, "the query cannot be started");
-                self.run_failed(query, error.to_string());
-            }
+    async fn resume(&self, query: &PersistentQuery, stored: &Stored) {
+        match prepare(&self.services, query, &self.catalog(), stored).await {
+            Ok(launch) => self.run(query, launch),
+            Err(error) => self.run_failed(query, error.to_string()),
         }
     }
 
-    async fn prepare(
-        &self,
-        query: &PersistentQuery,
-        stored: &BTreeMap<String, Result<Checkpoint>>,
-    ) -> Result<Vec<(TaskSpec, Checkpoint)>> {
-        let catalog = self.catalog();
-        let (plan, sink) = plan_of(query, &catalog)?;
-        let source = self.transport.describe_topic(plan.scan().topic.clone()).await?;
-        let described = self.transport.describe_topic(sink.topic.clone()).await?;
-        let mut tasks = Vec::new();
-        let mut lanes = partition_count(&described);
-        for spec in specs(query, plan, sink, partition_count(&source)) {
-            let checkpoint = match stored.get(&Checkpoint::key(&spec.query, spec.partition)) {
-                Some(Ok(checkpoint)) => {
-                    lanes = u32::try_from(checkpoint.lanes.len()).unwrap_or(lanes);
-                    checkpoint.clone()
-                }
-                Some(Err(error)) => return Err(error.clone()),
-                // A partition that was added since.
-                None => {
-                    let earliest = Position::Earliest;
-                    let first = spec.first_checkpoint(&*self.transport, earliest, lanes).await?;
-                    self.services.checkpoints.append(vec![spec.record(&first)]).await?;
-                    first
-                }
-            };
-            tasks.push((spec, checkpoint));
-        }
-        Ok(tasks)
-    }
-
-    fn run(&self, query: &PersistentQuery, tasks: Vec<(TaskSpec, Checkpoint)>) {
-        let (commands, listen) = watch::channel(command_of(query.paused));
-        let start = |(spec, checkpoint): (TaskSpec, Checkpoint)| {
-            spec.start(self.services.clone(), checkpoint, listen.clone())
-        };
-        let tasks = tasks.into_iter().map(start).collect();
-        let running = Running { commands, tasks, failure: None };
+    fn run(&self, query: &PersistentQuery, launch: Launch) {
+        let running = Running::start(&self.services, launch, query.paused);
         self.state.write().running.insert(query.id.clone(), running);
+    }
+
+    /// Starts the tasks behind those that run already.
+    fn extend(&self, query: &PersistentQuery, launch: Launch) {
+        let mut inside = self.state.write();
+        let Some(running) = inside.running.get_mut(&query.id) else { return };
+        if running.source() != Some(&launch.source) {
+            return;
+        }
+        let new: Vec<_> = launch.tasks.into_iter().skip(running.partitions()).collect();
+        tracing::info!(query = query.id, partitions = new.len(), "added partitions are read");
+        running.add(&self.services, new);
     }
 
     fn run_failed(&self, query: &PersistentQuery, failure: String) {
-        let (commands, _) = watch::channel(Command::Stop);
-        let running = Running { commands, tasks: Vec::new(), failure: Some(failure) };
-        self.state.write().running.insert(query.id.clone(), running);
+        let mut inside = self.state.write();
+        let before = inside.running.remove(&query.id);
+        // Told once, not at every try.
+        if before.as_ref().and_then(Running::failure) != Some(failure.as_str()) {
+            tracing::error!(query = query.id, failure, "the query cannot be started");
+        }
+        inside.running.insert(query.id.clone(), Running::failed(before, failure));
     }
-}
-
-impl Running {
-    /// True when everything under way was finished; tasks that did not are given up.
-    async fn stop(self, deadline: Instant) -> bool {
-        self.commands.send_replace(Command::Stop);
-        let mut finished = true;
-        for mut task in self.tasks {
-            if timeout_at(deadline, &mut task.ended).await.is_err() {
-                task.ended.abort();
-                finished = false;
-            }
-        }
-        finished
-    }
-
-    fn report(&self, query: PersistentQuery) -> QueryReport {
-        let counts = self.tasks.iter().map(|task| task.status.counts());
-        let trouble = || self.tasks.iter().find_map(|task| task.status.trouble());
-        let state = match self.failure.clone().or_else(trouble) {
-            Some(cause) => State::Error(cause),
-            None if query.paused => State::Paused,
-            None => State::Running,
-        };
-        QueryReport {
-            state,
-            counts: counts.fold(Counts::default(), Counts::and),
-            note: self.tasks.iter().find_map(|task| task.status.note()),
-            query,
-        }
-    }
-}
-
-/// What a stored query computes, and where that goes.
-///
-/// # Errors
-/// When its statement does not fit the streams any more.
-pub fn plan_of(query: &PersistentQuery, catalog: &Catalog) -> Result<(Plan, Stream)> {
-    let sink = catalog.stream(&query.sink)?.clone();
-    let plan = match parse_one(&query.statement)? {
-        Statement::CreateAs(create) => {
-            let source = catalog.stream(create.query.from.name.as_str())?;
-            plan_records(&create.query, source)?.plan
-        }
-        Statement::InsertSelect { query, .. } => {
-            plan_insert(&query, catalog.stream(query.from.name.as_str())?, &sink)?.plan
-        }
-        _ => return Err(Error::Internal(format!("the query {} is no SELECT", query.id))),
-    };
-    Ok((plan, sink))
-}
-
-fn specs(
-    query: &PersistentQuery,
-    plan: Plan,
-    sink: impl std::borrow::Borrow<Stream>,
-    partitions: u32,
-) -> Vec<TaskSpec> {
-    let sink = sink.borrow();
-    let sink = Arc::new(Sink { topic: sink.topic.clone(), layout: sink.layout.clone() });
-    let (plan, id): (Arc<Plan>, Arc<str>) = (Arc::new(plan), query.id.as_str().into());
-    let spec = |partition| TaskSpec {
-        query: Arc::clone(&id),
-        plan: Arc::clone(&plan),
-        sink: Arc::clone(&sink),
-        partition,
-    };
-    Partition::all(partitions).map(spec).collect()
-}
-
-fn command_of(paused: bool) -> Command {
-    if paused { Command::Pause } else { Command::Run }
-}
-
-fn partition_count(topic: &TopicDescription) -> u32 {
-    u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)
-}
-
-fn tombstone(key: &str) -> Record {
-    Record { key: Some(key.to_owned().into()), ..Record::default() }
-}
-
-fn own_topic(name: &str) -> TopicName {
-    name.parse().expect("the names of our own topics are within the rules of topic names")
 }

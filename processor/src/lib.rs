@@ -14,6 +14,7 @@ pub mod format;
 pub mod frontier;
 pub mod hall;
 pub mod journal;
+pub mod launch;
 pub mod operators;
 pub mod plan;
 pub mod processing_log;
@@ -21,5 +22,6 @@ pub mod query;
 pub mod serve;
 pub mod session;
 pub mod show;
+pub mod supervisor;
 
 pub use engine::{Engine, EngineConfig};

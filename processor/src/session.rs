@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::verbs::Position;
+use sql::schema::nearest;
 
 use crate::error::{Error, Result};
 use crate::format::table::{Codec, Format, Part};
@@ -26,6 +27,34 @@ pub const PROPERTIES: [(&str, &str, &str); 3] = [
     (VALUE_FORMAT, "", "the format of values that WITH does not name"),
 ];
 
+/// Properties of ksqlDB and Kafka Streams that scripts written for them SET. They have no effect here, and say so.
+const WITHOUT_EFFECT: [&str; 24] = [
+    "auto.commit.interval.ms",
+    "cache.max.bytes.buffering",
+    "commit.interval.ms",
+    "default.deserialization.exception.handler",
+    "enable.auto.commit",
+    "ksql.extension.dir",
+    "ksql.fail.on.deserialization.error",
+    "ksql.fail.on.production.error",
+    "ksql.insert.into.values.enabled",
+    "ksql.output.topic.name.prefix",
+    "ksql.query.pull.table.scan.enabled",
+    "ksql.query.push.v2.enabled",
+    "ksql.schema.registry.url",
+    "ksql.sink.partitions",
+    "ksql.sink.replicas",
+    "ksql.suppress.enabled",
+    "ksql.timestamp.throw.on.invalid",
+    "max.task.idle.ms",
+    "num.standby.replicas",
+    "num.stream.threads",
+    "processing.guarantee",
+    "statestore.cache.max.bytes",
+    "topology.optimization",
+    "windowstore.changelog.additional.retention.ms",
+];
+
 /// Variables travel among the properties under this prefix.
 const VARIABLE_PREFIX: &str = "variable.";
 
@@ -39,9 +68,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// The session of these properties, which come from outside; their values are checked when they are used.
-    pub fn new(properties: BTreeMap<String, String>) -> Self {
-        Self { properties }
+    /// The session of these properties and variables, which come from outside.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn of(properties: BTreeMap<String, String>) -> Result<Self> {
+        let mut session = Self::default();
+        for (name, value) in properties {
+            match name.strip_prefix(VARIABLE_PREFIX) {
+                Some(variable) => session.define(variable, &value),
+                None => drop(session.set(&name, &value)?),
+            }
+        }
+        Ok(session)
     }
 
     /// All properties, to be sent with the next request.
@@ -52,18 +91,27 @@ impl Session {
     /// SET. False: the property is kept and has no effect here.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the property is known and does not take the value.
+    /// [`Error::UnknownSetting`]; [`Error::Setting`] when the property is known and does not take the value.
     ///
     /// # After an error
     /// The session is as it was.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool> {
         let name = name.strip_prefix(STREAMS_PREFIX).unwrap_or(name).to_lowercase();
+        let names = || PROPERTIES.iter().map(|(name, ..)| *name);
+        let has_effect = names().any(|known| known == name);
+        if !has_effect && !WITHOUT_EFFECT.contains(&name.as_str()) {
+            // A name that does something is rather meant than one that does nothing.
+            let near =
+                nearest(&name, names()).or_else(|| nearest(&name, WITHOUT_EFFECT.into_iter()));
+            let near = near.map(str::to_owned);
+            return Err(Error::UnknownSetting { name, near });
+        }
         let mut changed = self.clone();
         changed.properties.insert(name.clone(), value.to_owned());
         changed.start(Position::Latest)?;
         changed.default_formats(0, 0)?;
         *self = changed;
-        Ok(PROPERTIES.iter().any(|(known, ..)| *known == name))
+        Ok(has_effect)
     }
 
     /// UNSET; without a name, all properties.
@@ -157,7 +205,23 @@ mod tests {
         assert!(matches!(session.set(VALUE_FORMAT, "XML"), Err(Error::Setting { .. })));
         assert_eq!(session.property(OFFSET_RESET), Some("Earliest"), "as it was");
         assert!(!session.set("processing.guarantee", "exactly_once_v2").unwrap());
+        for (name, meant) in [
+            ("auto.offset.rest", Some(OFFSET_RESET)),
+            ("ksql.streams.auto.offset.rst", Some(OFFSET_RESET)),
+            ("num.stream.thread", Some("num.stream.threads")),
+            ("colour", None),
+        ] {
+            match session.set(name, "earliest") {
+                Err(Error::UnknownSetting { near, .. }) => assert_eq!(near.as_deref(), meant),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
         session.define("topic", "ratings");
+        let again = Session::of(session.properties().clone()).unwrap();
+        assert_eq!(again, session, "what travels comes back the same");
+        let sent = |name: &str| Session::of([(name.to_owned(), "latest".to_owned())].into());
+        assert!(matches!(sent("auto.offset.rest"), Err(Error::UnknownSetting { .. })));
+        assert_eq!(sent("AUTO.OFFSET.RESET").unwrap().property(OFFSET_RESET), Some("latest"));
         session.unset(None);
         assert_eq!(session.start(Position::Latest).unwrap(), Position::Latest);
         assert_eq!(session.variable("topic"), Some("ratings"));

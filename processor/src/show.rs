@@ -4,7 +4,7 @@ use protocol::id::{Offset, Timestamp};
 use protocol::verbs::TopicDescription;
 use sql::ast::Shown;
 use sql::schema::{ColumnRef, nearest};
-use sql::value::{SqlType, Value, timestamp_text};
+use sql::value::{SqlType, timestamp_text};
 
 use crate::answer::{Answer, Table, number, text};
 use crate::catalog::Catalog;
@@ -50,8 +50,8 @@ pub async fn show(
         Shown::Properties => {
             let mut table = Table::of_text(&["PROPERTY", "VALUE", "DEFAULT", "MEANING"]);
             for (name, default, meaning) in PROPERTIES {
-                let value = session.property(name).map_or(Value::Null, text);
-                table.push(vec![text(name), value, text(default), text(meaning)]);
+                let value = session.property(name).unwrap_or_default();
+                table.push(vec![text(name), text(value), text(default), text(meaning)]);
             }
             table
         }
@@ -123,7 +123,7 @@ fn query_table(reports: &[QueryReport]) -> Table {
     for report in reports {
         let cause = match &report.state {
             State::Error(cause) => text(cause),
-            State::Running | State::Paused => report.note.as_deref().map_or(Value::Null, text),
+            State::Running | State::Paused => text(report.note.as_deref().unwrap_or_default()),
         };
         table.push(vec![
             text(&report.query.id),

@@ -265,12 +265,22 @@ pub(crate) fn write(output: &mut impl BufMut, deltas: Deltas, record: &Record) {
         + varint::size(length_number(record.headers.len()))
         + headers_bytes;
 
-    varint::write(output, length_number(body_bytes));
-    output.put_u8(0);
-    varint::write(output, deltas.timestamp);
-    varint::write(output, i64::from(deltas.offset));
-    write_bytes(output, record.key.as_deref());
-    write_bytes(output, record.value.as_deref());
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    put_numbers(output, |numbers| {
+        varint::write(numbers, length_number(body_bytes));
+        numbers.put_u8(0);
+        varint::write(numbers, deltas.timestamp);
+        varint::write(numbers, i64::from(deltas.offset));
+        varint::write(numbers, length_or_null(key));
+        if key.is_none() {
+            varint::write(numbers, length_or_null(value));
+        }
+    });
+    if let Some(key) = key {
+        output.put_slice(key);
+        varint::write(output, length_or_null(value));
+    }
+    output.put_slice(value.unwrap_or_default());
     varint::write(output, length_number(record.headers.len()));
     for header in &record.headers {
         write_bytes(output, Some(&header.name));
@@ -284,13 +294,25 @@ fn bytes_size(bytes: Option<&[u8]>) -> usize {
 
 #[inline]
 fn write_bytes(output: &mut impl BufMut, bytes: Option<&[u8]>) {
-    match bytes {
-        None => varint::write(output, -1),
-        Some(bytes) => {
-            varint::write(output, length_number(bytes.len()));
-            output.put_slice(bytes);
-        }
-    }
+    varint::write(output, length_or_null(bytes));
+    output.put_slice(bytes.unwrap_or_default());
+}
+
+/// Writes the numbers at the front of a record, of which there are six at most: together, for asking the output for
+/// room byte by byte costs more than all the rest of a small record.
+#[inline]
+fn put_numbers(output: &mut impl BufMut, write: impl FnOnce(&mut &mut [u8])) {
+    let mut front = [0; 6 * varint::VARINT_BYTES_MAX];
+    let mut numbers = &mut front[..];
+    write(&mut numbers);
+    let unused = numbers.len();
+    let (used, _) = front.split_at(front.len() - unused);
+    output.put_slice(used);
+}
+
+#[inline]
+fn length_or_null(bytes: Option<&[u8]>) -> i64 {
+    bytes.map_or(-1, |bytes| length_number(bytes.len()))
 }
 
 /// Lengths in memory never reach 2^63.

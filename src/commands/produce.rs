@@ -38,6 +38,7 @@ pub(crate) async fn run(args: ProduceArgs, context: &Context) -> Result<(), Fail
         lines,
         skip_bad: args.skip_bad,
         skipped: 0,
+        empty: 0,
     };
     let begun = Instant::now();
     let end = run.read_and_send().await;
@@ -57,6 +58,7 @@ struct Summary<'a> {
     records: u64,
     bytes: u64,
     skipped_lines: u64,
+    empty_lines: u64,
     unacknowledged: u64,
     seconds: f64,
 }
@@ -67,7 +69,10 @@ struct Run {
     progress: ProgressBar,
     lines: Lines,
     skip_bad: bool,
+    /// Bad lines that were left out.
     skipped: u64,
+    /// Empty lines that were left out.
+    empty: u64,
 }
 
 impl Run {
@@ -112,7 +117,7 @@ impl Run {
                         return Ok(());
                     }
                 }
-                Ok(None) => {}
+                Ok(None) => self.empty += 1,
                 Err(_) if self.skip_bad => self.skipped += 1,
                 Err(bad) => {
                     return Err(Failure::Input {
@@ -134,6 +139,7 @@ impl Run {
             records: self.pending.acknowledged(),
             bytes: self.pending.acknowledged_bytes(),
             skipped_lines: self.skipped,
+            empty_lines: self.empty,
             unacknowledged: self.pending.unacknowledged(),
             seconds: took.as_secs_f64(),
         };
@@ -158,8 +164,10 @@ impl std::fmt::Display for Summary<'_> {
             text::count(per_second(self.records)),
             text::bytes_size(per_second(self.bytes)),
         )?;
-        if self.skipped_lines > 0 {
-            write!(f, "; {} left out", text::counted(self.skipped_lines, "bad line"))?;
+        for (lines, kind) in [(self.skipped_lines, "bad line"), (self.empty_lines, "empty line")] {
+            if lines > 0 {
+                write!(f, "; {} left out", text::counted(lines, kind))?;
+            }
         }
         Ok(())
     }
@@ -171,6 +179,7 @@ struct Maker {
     key: KeyFrom,
     headers: Vec<Header>,
     partition: Option<Partition>,
+    keep_empty: bool,
 }
 
 /// Where the key of a line is.
@@ -232,12 +241,15 @@ impl Maker {
             value: Some(setting.value.clone().into()),
         };
         let headers = args.headers.iter().map(header).collect();
-        Ok(Self { key, headers, partition: args.partition })
+        Ok(Self { key, headers, partition: args.partition, keep_empty: args.keep_empty })
     }
 
-    /// `None` for a line that is no record: an empty one between JSON objects.
+    /// `None` for a line that is no record: an empty one.
     fn make(&self, line: &Line) -> Result<Option<Parsed>, BadLine> {
         let bytes = line.bytes.as_ref().ok_or(BadLine::TooLong)?;
+        if bytes.is_empty() && !self.keep_empty {
+            return Ok(None);
+        }
         let mut parsed = match &self.key {
             KeyFrom::Object if bytes.trim_ascii().is_empty() => return Ok(None),
             KeyFrom::Object => text::parse_line(bytes)?,
@@ -291,10 +303,17 @@ mod tests {
     }
 
     #[test]
-    fn plain_lines_are_values_even_when_empty() {
-        let maker = maker(&[]).unwrap();
-        assert_eq!(key_and_value(&maker, "a b"), (None, Some("a b".into())));
-        assert_eq!(key_and_value(&maker, ""), (None, Some("".into())));
+    fn plain_lines_are_values_and_empty_ones_only_where_asked_for() {
+        let plain = maker(&[]).unwrap();
+        assert_eq!(key_and_value(&plain, "a b"), (None, Some("a b".into())));
+        assert_eq!(key_and_value(&plain, " "), (None, Some(" ".into())));
+        for flags in [&[][..], &["-K", ":"], &["--key-field", "id"], &["--format", "jsonl"]] {
+            assert_eq!(make(&maker(flags).unwrap(), "").unwrap(), None, "{flags:?}");
+        }
+        let keeping = maker(&["--keep-empty"]).unwrap();
+        assert_eq!(key_and_value(&keeping, ""), (None, Some("".into())));
+        let empty_value = maker(&["-K", ":"]).unwrap();
+        assert_eq!(key_and_value(&empty_value, "k:"), (Some("k".into()), Some("".into())));
     }
 
     #[test]
@@ -347,12 +366,13 @@ mod tests {
             records: 2_000,
             bytes: 2_048,
             skipped_lines: 1,
+            empty_lines: 2,
             unacknowledged: 0,
             seconds: 2.0,
         };
         assert_eq!(
             summary.to_string(),
-            "2,000 records (2.0 KiB) written to ratings in 2.00 s: 1,000 records/s, 1.0 KiB/s; 1 bad line left out"
+            "2,000 records (2.0 KiB) written to ratings in 2.00 s: 1,000 records/s, 1.0 KiB/s; 1 bad line left out; 2 empty lines left out"
         );
     }
 }

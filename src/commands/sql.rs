@@ -20,16 +20,26 @@ use crate::context::{Context, interrupted};
 use crate::exit::Failure;
 use crate::lines::Lines;
 use crate::output::Output;
+use crate::probe;
 use crate::shell::{Entry, Shell};
 use crate::text::{JsonRow, RowTable, Statement, Statements, count, counted, excerpt};
 
 /// How long a connection may take.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+/// A query may be quiet for days; a peer that answers no ping within these times is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the header of a table waits for rows to be aligned with.
 const HEADER_WAIT: Duration = Duration::from_millis(250);
 
 /// Statements from wherever the flags say, each carried out before the next is read.
 pub(crate) async fn run(args: SqlArgs, context: &Context) -> Result<(), Failure> {
+    if let Some(stray) = args.stray {
+        return Err(Failure::Usage {
+            message: format!("{stray:?} is neither -f nor -e: a file or a statement?"),
+            advice: "-f FILE carries the statements of a file out, -e 'STATEMENT;' those given",
+        });
+    }
     let mut session = Session::connect(&context.server, &context.output)?;
     let properties = args.properties.into_iter();
     session.properties = properties.map(|property| (property.name, property.value)).collect();
@@ -62,7 +72,12 @@ impl<'a> Session<'a> {
             message: format!("{server:?} is not the address of a server: {cause}"),
             advice: "give --server or THALWEG_SERVER as HOST:PORT",
         })?;
-        let endpoint = endpoint.connect_timeout(CONNECT_TIME_MAX).tcp_nodelay(true);
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIME_MAX)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIME_MAX)
+            .keep_alive_while_idle(true);
         let client =
             QueryClient::new(endpoint.connect_lazy()).max_decoding_message_size(REQUEST_BYTES_MAX);
         Ok(Self { client, properties: HashMap::new(), output })
@@ -149,7 +164,10 @@ impl<'a> Session<'a> {
                 Ok(()) => {}
                 Err(Failure::Interrupted) => self.output.note("query ended"),
                 Err(Failure::OutputClosed) => return Err(Failure::OutputClosed),
-                Err(failure) => self.output.failure(&failure),
+                Err(failure) => {
+                    let failure = probe::explain(failure, &context.server).await;
+                    self.output.failure(&failure);
+                }
             }
         }
         if let Err(failure) = shell.save_history() {
@@ -168,7 +186,9 @@ impl<'a> Session<'a> {
             answered = self.answers(request) => answered,
         };
         answered.map_err(|end| match end {
-            End::Refused(refusal) if refusal.outcome == Outcome::InvalidStatement => {
+            End::Refused(refusal)
+                if matches!(refusal.outcome, Outcome::InvalidStatement | Outcome::Unsupported) =>
+            {
                 let excerpt = excerpt(statement, source, &refusal.message);
                 Failure::Statement { refusal, excerpt }
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use client::admin::Admin;
+use processor::hall::INTERNAL_PREFIX;
 use protocol::id::TopicName;
 use protocol::outcome::Outcome;
 use protocol::verbs::{TopicChange, TopicDescription, TopicSpec};
@@ -23,15 +24,17 @@ pub(crate) async fn run(command: TopicCommand, context: &Context) -> Result<(), 
             let spec = TopicSpec { name, partitions, settings: by_name(settings)? };
             create(&admin, output, spec, if_not_exists).await
         }
-        TopicCommand::List => list(&admin, output).await,
+        TopicCommand::List { all } => list(&admin, output, all).await,
         TopicCommand::Describe { name } => {
             let topic = admin.describe_topic(&name).await?;
             if output.is_json() { output.json(&Topic::from(&topic)) } else { show(output, &topic) }
         }
         TopicCommand::Alter { name, partitions, settings, resets } => {
             let change = change(partitions, settings, resets)?;
+            let before = admin.describe_topic(&name).await?;
             let topic = admin.alter_topic(&name, change).await?;
-            say(output, "changed", &topic)
+            let done = if is_as_before(&before, &topic) { "is so already" } else { "changed" };
+            say(output, done, &topic)
         }
         TopicCommand::Delete { name, if_exists, yes } => {
             delete(&admin, output, &name, Deletion { if_exists, yes }).await
@@ -55,8 +58,18 @@ async fn create(
     }
 }
 
-async fn list(admin: &Admin, output: &Output) -> Result<(), Failure> {
-    let topics = admin.list_topics().await?;
+/// What was asked for was in force already: partitions and settings are what they were.
+fn is_as_before(before: &TopicDescription, after: &TopicDescription) -> bool {
+    let settings = |topic: &TopicDescription| -> BTreeMap<_, _> {
+        let settings = topic.settings.iter();
+        settings.map(|it| (it.name.clone(), (it.value.clone(), it.is_default))).collect()
+    };
+    before.partitions.len() == after.partitions.len() && settings(before) == settings(after)
+}
+
+async fn list(admin: &Admin, output: &Output, all: bool) -> Result<(), Failure> {
+    let mut topics = admin.list_topics().await?;
+    topics.retain(|topic| all || !topic.name.as_str().starts_with(INTERNAL_PREFIX));
     if output.is_json() {
         return topics.iter().try_for_each(|topic| output.json(&Topic::from(topic)));
     }
@@ -76,7 +89,7 @@ async fn list(admin: &Admin, output: &Output) -> Result<(), Failure> {
             },
         ]
     });
-    output.table(["TOPIC", "PARTITIONS", "OFFSETS", "SIZE", "STATE"], rows)
+    output.table(["TOPIC", "PARTITIONS", "RECORDS", "SIZE ON DISK", "STATE"], rows)
 }
 
 /// What a deletion may do.
@@ -101,7 +114,7 @@ async fn delete(
         let question = format!(
             "Delete topic {name} with {}, {}, {}? This cannot be undone.",
             counted(topic.partitions.len() as u64, "partition"),
-            counted(records(&topic), "offset"),
+            counted(records(&topic), "record"),
             bytes_size(bytes(&topic)),
         );
         let refused = |message: String| Failure::Usage {
@@ -198,7 +211,8 @@ fn show(output: &Output, topic: &TopicDescription) -> Result<(), Failure> {
             partition.failure.clone().unwrap_or_else(|| "ok".to_owned()),
         ]
     });
-    output.table(["PARTITION", "START", "END", "SIZE", "STATE"], partitions)?;
+    output
+        .table(["PARTITION", "FIRST OFFSET", "NEXT OFFSET", "SIZE ON DISK", "STATE"], partitions)?;
     output.line("")?;
     let settings = topic.settings.iter().map(|setting| {
         let source = if setting.is_default { "broker's default" } else { "this topic" };
@@ -276,9 +290,8 @@ mod tests {
         assert!(super::change(None, vec![setting("a=1")], vec!["a".into()]).is_err());
     }
 
-    #[test]
-    fn a_topic_in_json_has_all_it_has() {
-        let topic = TopicDescription {
+    fn described() -> TopicDescription {
+        TopicDescription {
             name: "ratings".parse().unwrap(),
             id: "0190163d-8694-739b-aea5-966c26f8ad90".parse().unwrap(),
             partitions: vec![PartitionDescription {
@@ -293,7 +306,29 @@ mod tests {
                 value: "-1".into(),
                 is_default: false,
             }],
-        };
+        }
+    }
+
+    #[test]
+    fn a_change_to_what_is_so_already_is_no_change() {
+        let before = described();
+        let mut grown = described();
+        grown.partitions[0].end = Offset::new(99).unwrap();
+        assert!(is_as_before(&before, &grown), "records come at any time");
+        let mut partitions = described();
+        partitions.partitions.push(partitions.partitions[0].clone());
+        let mut value = described();
+        value.settings[0].value = "7".into();
+        let mut source = described();
+        source.settings[0].is_default = true;
+        for changed in [partitions, value, source] {
+            assert!(!is_as_before(&before, &changed));
+        }
+    }
+
+    #[test]
+    fn a_topic_in_json_has_all_it_has() {
+        let topic = described();
         assert_eq!((records(&topic), bytes(&topic)), (20, 4096));
         let json = serde_json::to_value(Topic::from(&topic)).unwrap();
         assert_eq!(json["partitions"][0]["end"], 25);

@@ -7,11 +7,11 @@
 /// What speaks for and against a damaged stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Evidence {
-    /// It was known to be synced: it lies in front of the recovery point, or another segment was begun behind it.
+    /// It was known to be synced: it lies in front of the recovery point, or an index covers it or something behind it.
     pub(crate) sealed: bool,
     /// A sector of it was never written: it is all zeros.
     pub(crate) unwritten: bool,
-    /// A sound batch lies behind it in its segment.
+    /// A sound batch lies behind it in its segment; or its segment is not cut short, and another follows.
     pub(crate) followed: bool,
     /// A header with the right offset stands at its beginning, and all bytes that it announces are there.
     pub(crate) whole: bool,

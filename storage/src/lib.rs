@@ -36,6 +36,7 @@
 //! ```
 
 mod checkpoint;
+mod chore;
 mod decisions;
 mod disk;
 mod epochs;
@@ -57,6 +58,7 @@ mod tail;
 mod view;
 mod walk;
 
+pub use chore::Chore;
 pub use decisions::render_decisions;
 pub use disk::{Access, Disk, DiskFile, Entry, Lock, RealDisk};
 pub use error::{Action, Cause, Damage, FileDamage, ReadError, StageError, StorageError};

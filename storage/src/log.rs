@@ -14,28 +14,28 @@
 //!
 //! When to do which, and what is answered to whom, is for the owner.
 
+mod durable;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use protocol::batch::{Batch, Stamp};
 use protocol::id::{LeaderEpoch, Offset, Timestamp};
 
-use crate::checkpoint;
+use self::durable::Chores;
 use crate::disk::{Disk, DiskFile};
 use crate::epochs::Epochs;
 use crate::error::{StageError, StorageError};
-use crate::format::{Kind, STATE_FILE, log_name};
 use crate::options::Options;
 use crate::producers::{Producers, Sent, Undo, Verdict};
 use crate::recover::{self, Found, Opening};
 use crate::report::Recovered;
 use crate::retention::age_ms;
-use crate::segment::{Active, Closed, Handles, Summary};
-use crate::state::State;
+use crate::segment::{Active, Closed, Handles};
 use crate::view::{Shape, Shared, View};
 
 /// A batch that has its place in the log.
@@ -86,7 +86,13 @@ pub struct Log {
     line_bytes: usize,
     /// Where the next batch in line goes.
     next: Offset,
+    /// What is claimed to be durable: `..synced_end`.
     synced_end: Offset,
+    /// What of the active segment is synced; at least its base. Not claimed while a segment in front of it is not synced.
+    active_synced_end: Offset,
+    /// Syncs of segments so far.
+    syncs: Arc<AtomicU64>,
+    chores: Chores,
     exposed_end: Offset,
     last_append: Timestamp,
     /// The end that the checkpoint on disk covers; `None` when it must be written whatever it covers.
@@ -128,6 +134,9 @@ impl Log {
             leader_epoch,
             next: end,
             synced_end: end,
+            active_synced_end: end,
+            syncs: Arc::default(),
+            chores: Chores::default(),
             exposed_end: end,
             last_append,
             // A new log needs no checkpoint: there is nothing that a scan would not find.
@@ -141,6 +150,10 @@ impl Log {
         };
         if log.saved_end.is_none() {
             log.save_state_if_room()?;
+        }
+        if log.active.is_empty() {
+            // There may be thousands of them, and only those that are written to need a handle.
+            log.active.park();
         }
         Ok((log, report))
     }
@@ -208,18 +221,12 @@ impl Log {
     }
 
     fn write_line(&mut self, now: Timestamp) -> Result<(), StorageError> {
-        self.check_failure()?;
-        let mut rolled = false;
+        self.settle_chores()?;
         while !self.line.is_empty() {
             if self.must_roll(now) {
                 self.roll(now)?;
-                rolled = true;
             }
             self.write_part(now)?;
-        }
-        if rolled {
-            // The checkpoint moves up to the new segment, and only what is synced may stand in it.
-            self.sync()?;
         }
         Ok(())
     }
@@ -285,8 +292,8 @@ impl Log {
         }
         match file.set_len(self.active.bytes).and_then(|()| file.sync_data()) {
             Ok(()) => {
-                self.synced_end = self.active.end;
-                error
+                self.active_synced_end = self.active.end;
+                self.settle_chores().err().unwrap_or(error)
             }
             Err(error) => self.fail(error),
         }
@@ -295,7 +302,7 @@ impl Log {
     fn drop_line(&mut self) {
         for in_line in self.line.drain(..).rev() {
             if let Some(undo) = in_line.undo {
-                self.producers.undo(undo);
+                self.producers.undo(&undo);
             }
         }
         self.line_bytes = 0;
@@ -310,118 +317,9 @@ impl Log {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Makes everything written durable.
-    ///
-    /// # Errors
-    /// Whatever the disk refuses; the first failure again when the log has failed.
-    ///
-    /// # After an error
-    /// The log has failed. [`Self::synced_end`] has not moved; what lies behind it may or may not be there when the
-    /// log is opened anew.
-    pub fn sync(&mut self) -> Result<(), StorageError> {
-        self.check_failure()?;
-        if self.synced_end < self.active.end {
-            let file = self.active.wake(&*self.disk, &self.shape.epochs, &self.options)?;
-            if let Err(error) = file.sync_data() {
-                return Err(self.fail(error));
-            }
-            self.synced_end = self.active.end;
-        }
-        let unsaved = self.active.bytes.saturating_sub(self.saved_bytes);
-        if self.line.is_empty()
-            && (self.saved_end.is_none() || unsaved >= self.options.checkpoint_bytes)
-            && let Err(error) = self.save_state_if_room()
-        {
-            // The records are synced, as was asked; that the log has failed is for the next call to say.
-            self.fail(error);
-        }
-        Ok(())
-    }
-
-    /// Closes the active segment and begins the next.
-    ///
-    /// # After an error
-    /// If the log has not failed, the active segment is as it was.
-    fn roll(&mut self, now: Timestamp) -> Result<(), StorageError> {
-        let file = self.active.wake(&*self.disk, &self.shape.epochs, &self.options)?;
-        if self.synced_end < self.active.end {
-            if let Err(error) = file.sync_data() {
-                return Err(self.fail(error));
-            }
-            self.synced_end = self.active.end;
-        }
-        self.active.save_index(&*self.disk)?;
-        let folder = Arc::clone(&self.folder);
-        let next = match Active::create(&*self.disk, folder, self.active.end, &self.options, now) {
-            Ok(next) => next,
-            Err(error) => return Err(self.uncreate(error)),
-        };
-        if let Err(error) = self.disk.sync_dir(&self.folder) {
-            return Err(self.fail(error));
-        }
-        let mut last = std::mem::replace(&mut self.active, next);
-        last.park();
-        let summary = last.summary(self.last_append);
-        self.closed_bytes += summary.bytes;
-        let mut closed = self.shape.closed.clone();
-        closed.push(Closed { segment: last.segment, summary });
-        self.reshape(closed, self.shape.epochs.clone());
-        self.saved_end = None;
-        self.saved_bytes = 0;
-        Ok(())
-    }
-
-    /// A new segment could not be made. If a file of that name were left, and batches written to the old segment
-    /// after all, the next opening would take the file for the segment behind them.
-    fn uncreate(&mut self, error: StorageError) -> StorageError {
-        let path = self.folder.join(log_name(self.active.end));
-        match self.disk.remove(&path) {
-            Ok(()) => error,
-            Err(removal) if removal.is_missing() => error,
-            Err(removal) => self.fail(removal),
-        }
-    }
-
     fn reshape(&mut self, closed: Vec<Closed>, epochs: Epochs) {
         let active = Arc::clone(&self.active.segment);
         self.shape = Arc::new(Shape { closed, active, epochs });
-    }
-
-    /// Writes the checkpoint, and the index of the active segment first. Everything is synced and nothing in line.
-    fn save_state(&mut self) -> Result<(), StorageError> {
-        if !self.active.is_empty() {
-            self.active.save_index(&*self.disk)?;
-        }
-        let state = State {
-            start: self.shared.start(),
-            active: self.active.summary(self.last_append),
-            first_append: self.active.first_append,
-            epochs: self.shape.epochs.clone(),
-            closed: self.summaries(),
-            producers: self.producers.clone(),
-        };
-        let path = self.folder.join(STATE_FILE);
-        checkpoint::save(&*self.disk, &path, Kind::State, &state.encode())?;
-        self.disk.sync_dir(&self.folder)?;
-        self.saved_end = Some(self.active.end);
-        self.saved_bytes = self.active.bytes;
-        Ok(())
-    }
-
-    /// The same, but without room, or without a handle to be had, the old checkpoint stands: it is as right as before,
-    /// only older.
-    fn save_state_if_room(&mut self) -> Result<(), StorageError> {
-        match self.save_state() {
-            Err(error) if error.is_harmless() => {
-                self.saved_end = None;
-                Ok(())
-            }
-            saved => saved,
-        }
-    }
-
-    fn summaries(&self) -> Vec<Summary> {
-        self.shape.closed.iter().map(|closed| closed.summary).collect()
     }
 
     /// Lets readers see `..end`, which is moved into what is exposed already and what is written.
@@ -434,38 +332,6 @@ impl Log {
     pub fn view(&self) -> View {
         let (shared, shape) = (Arc::clone(&self.shared), Arc::clone(&self.shape));
         View::new(shared, shape, self.exposed_end, self.bytes())
-    }
-
-    /// Syncs what is written and writes the checkpoint, so that the next opening scans nothing. Batches in line that
-    /// were not written are dropped.
-    ///
-    /// # Errors
-    /// As [`Self::sync`].
-    ///
-    /// # After an error
-    /// What was synced before is there when the log is opened anew.
-    pub fn close(mut self) -> Result<(), StorageError> {
-        self.drop_line();
-        self.sync()?;
-        self.check_failure()?;
-        if self.saved_end == Some(self.active.end) {
-            return Ok(());
-        }
-        self.save_state_if_room()
-    }
-
-    /// Removes the folder with all that is in it. Views that are held cannot be read any more.
-    ///
-    /// # Errors
-    /// Whatever the disk refuses.
-    ///
-    /// # After an error
-    /// Some of the files may be gone. The caller's own records must say that the log is to be deleted, and delete
-    /// the folder again when they are read.
-    pub fn delete(self) -> Result<(), StorageError> {
-        self.shared.handles.clear();
-        self.disk.remove_dir_all(&self.folder)?;
-        self.folder.parent().map_or(Ok(()), |parent| self.disk.sync_dir(parent))
     }
 
     /// Puts other options in force, from the next call on.

@@ -141,7 +141,7 @@ impl Producers {
     }
 
     /// Takes a note back. The last note goes first.
-    pub(crate) fn undo(&mut self, undo: Undo) {
+    pub(crate) fn undo(&mut self, undo: &Undo) {
         self.take(undo.id);
         if let Some(before) = undo.before {
             self.put(undo.id, before);
@@ -325,7 +325,7 @@ mod tests {
             let decoded = Producers::decode(&mut Fields(&bytes), producers.len());
             prop_assert_eq!(decoded.as_ref(), Some(&producers));
             for undo in undos.into_iter().rev() {
-                producers.undo(undo);
+                producers.undo(&undo);
             }
             prop_assert_eq!(producers, kept);
         }

@@ -65,8 +65,10 @@ struct Plan {
     time_max: Timestamp,
     /// The index up to `from`.
     index: Index,
-    /// Bytes that were synced.
+    /// Bytes that are known to have been synced.
     sealed_bytes: u64,
+    /// The offset that follows those that are known to have been given away.
+    sealed_end: Offset,
     /// Where the next segment begins; `None` for the last one.
     next_base: Option<Offset>,
 }
@@ -77,6 +79,8 @@ struct Scanned {
     /// Damaged bytes stay at its end, or bytes are missing there: whatever were written behind them could be taken
     /// for the rest of a torn batch.
     is_end_damaged: bool,
+    /// Its end was cut off, so what was written behind it was never claimed to be synced.
+    is_cut: bool,
 }
 
 struct Recovery<'a> {
@@ -203,7 +207,7 @@ impl Recovery<'_> {
     fn open_without_state(&mut self, listing: Listing) -> Result<Found, StorageError> {
         let bases: Vec<Offset> = listing.logs.keys().copied().collect();
         let Some(start) = bases.first().copied() else { return self.create(Offset::ZERO) };
-        let plans = self.plans(&bases);
+        let plans = self.plans(&bases)?;
         self.finish(start, Vec::new(), plans, self.opening.now, self.opening.now)
     }
 
@@ -224,17 +228,30 @@ impl Recovery<'_> {
         })
     }
 
-    /// Plans to scan whole segments.
-    fn plans(&self, bases: &[Offset]) -> Vec<Plan> {
-        let plan = |(number, base): (usize, &Offset)| Plan {
-            segment: self.segment(*base),
-            from: Place { offset: *base, position: 0 },
-            time_max: NO_TIME,
-            index: Index::new(*base, self.options.index_interval_bytes),
-            sealed_bytes: 0,
-            next_base: bases.get(number + 1).copied(),
-        };
-        bases.iter().enumerate().map(plan).collect()
+    /// Plans to scan whole segments. An index is only ever written of what is synced, and in the order of the
+    /// segments: so it tells what of its segment was synced, and that those in front of it were, to their ends.
+    fn plans(&self, bases: &[Offset]) -> Result<Vec<Plan>, StorageError> {
+        let mut plans = Vec::with_capacity(bases.len());
+        let mut next_base = None;
+        let mut is_sealed = false;
+        for base in bases.iter().rev().copied() {
+            let segment = self.segment(base);
+            let indexed = segment.load_index(self.disk)?.map_or(0, |index| index.covered());
+            let sealed_end = next_base.filter(|_| is_sealed).unwrap_or(base);
+            plans.push(Plan {
+                from: Place { offset: base, position: 0 },
+                time_max: NO_TIME,
+                index: Index::new(base, self.options.index_interval_bytes),
+                sealed_bytes: if is_sealed { u64::MAX } else { indexed },
+                sealed_end,
+                next_base,
+                segment,
+            });
+            is_sealed |= indexed > 0;
+            next_base = Some(base);
+        }
+        plans.reverse();
+        Ok(plans)
     }
 
     fn open_from(&mut self, state: State, listing: Listing) -> Result<Found, StorageError> {
@@ -260,12 +277,17 @@ impl Recovery<'_> {
         let start = start.max(closed.first().map_or(active.base, |closed| closed.summary.base));
 
         let Some(bytes) = listing.logs.get(&active.base).copied() else {
-            self.note(Note::SegmentMissing { file: self.folder.join(log_name(active.base)) });
+            // When there was no room for a new checkpoint, it may have been removed, and all in front of it.
+            let oldest = later.first().copied().filter(|_| closed.is_empty());
+            if oldest.is_none() {
+                self.note(Note::SegmentMissing { file: self.folder.join(log_name(active.base)) });
+            }
             if later.is_empty() {
                 let created = self.create(active.end)?;
                 return Ok(Found { start, closed, ..created });
             }
-            let plans = self.plans(&later);
+            let start = start.max(oldest.unwrap_or(start));
+            let plans = self.plans(&later)?;
             return self.finish(start, closed, plans, first_append, active.last_append);
         };
         let has_index = listing.indexes.contains(&active.base) || bytes == 0;
@@ -284,8 +306,9 @@ impl Recovery<'_> {
             let file = self.folder.join(log_name(active.base));
             self.note(Note::Shortened { file, expected: active.bytes, found: bytes });
         }
-        let mut plans = vec![self.plan_active(&active, bytes, later.first().copied())?];
-        plans.extend(self.plans(&later));
+        let later = self.plans(&later)?;
+        let mut plans = vec![self.plan_active(&active, bytes, later.first())?];
+        plans.extend(later);
         self.finish(start, closed, plans, first_append, active.last_append)
     }
 
@@ -349,21 +372,25 @@ impl Recovery<'_> {
         &mut self,
         active: &Summary,
         bytes: u64,
-        next_base: Option<Offset>,
+        next: Option<&Plan>,
     ) -> Result<Plan, StorageError> {
         let segment = self.segment(active.base);
+        let index = segment.load_index(self.disk)?;
+        let indexed = index.as_ref().map_or(0, Index::covered);
+        let is_sealed = next.is_some_and(|next| next.sealed_bytes > 0);
         let mut plan = Plan {
             from: Place { offset: active.base, position: 0 },
             time_max: NO_TIME,
             index: Index::new(active.base, self.options.index_interval_bytes),
-            sealed_bytes: active.bytes,
-            next_base,
+            sealed_bytes: if is_sealed { u64::MAX } else { active.bytes.max(indexed) },
+            sealed_end: active.end,
+            next_base: next.map(|next| next.segment.base),
             segment,
         };
         if active.bytes == 0 || bytes < active.bytes {
             return Ok(plan);
         }
-        match plan.segment.load_index(self.disk)?.filter(|index| index.covered() >= active.bytes) {
+        match index.filter(|index| index.covered() >= active.bytes) {
             Some(mut index) => {
                 index.cut(active.bytes);
                 plan.index = index;
@@ -386,18 +413,22 @@ impl Recovery<'_> {
     ) -> Result<Found, StorageError> {
         let mut active = None;
         let mut end = start;
-        for plan in plans {
+        let mut plans = plans.into_iter();
+        while let Some(plan) = plans.next() {
             let segment = Arc::clone(&plan.segment);
-            let is_last = plan.next_base.is_none();
-            let access = if is_last { Access::Write } else { Access::Read };
-            let file = self.disk.open(&segment.log_path(), access)?;
-            let Scanned { summary, index, is_end_damaged } = self.scan(&*file, plan)?;
-            end = summary.end;
-            if is_last {
-                // What is found here may be answered for: as the repeat of a batch, or to a reader.
+            let file = self.disk.open(&segment.log_path(), Access::Write)?;
+            let was_empty = file.is_empty()?;
+            let Scanned { summary, index, is_end_damaged, is_cut } = self.scan(&*file, plan)?;
+            // What is found here may be answered for: as the repeat of a batch, or to a reader. Thousands of logs may
+            // have nothing, and a sync of nothing still waits for the disk.
+            if !was_empty {
                 file.sync_data()?;
             }
-            if is_last && !is_end_damaged {
+            end = summary.end;
+            if is_cut {
+                self.drop_segments(plans.by_ref())?;
+            }
+            if plans.len() == 0 && !is_end_damaged {
                 active = Some(Active::awake(segment, file, index, summary, first_append));
                 continue;
             }
@@ -426,17 +457,35 @@ impl Recovery<'_> {
         })
     }
 
+    /// Removes the segments behind a cut: they were begun before what lay in front of them was synced, so nothing in
+    /// them was claimed to be. The last one goes first, so that what a crash leaves has no hole.
+    fn drop_segments(
+        &mut self,
+        plans: impl DoubleEndedIterator<Item = Plan>,
+    ) -> Result<(), StorageError> {
+        for Plan { segment, .. } in plans.rev() {
+            let file = segment.log_path();
+            let bytes = self.disk.open(&file, Access::Read)?.len()?;
+            self.remove_if_there(&index_name(segment.base));
+            // Were it left, it would be taken for what follows the batches that are written next.
+            self.disk.remove(&file)?;
+            self.disk.sync_dir(self.folder)?;
+            self.note(Note::Dropped { file, bytes });
+        }
+        Ok(())
+    }
+
     fn scan(&mut self, file: &dyn DiskFile, plan: Plan) -> Result<Scanned, StorageError> {
-        let Plan { segment, from, mut time_max, mut index, sealed_bytes, next_base } = plan;
+        let Plan { segment, from, mut time_max, mut index, sealed_bytes, sealed_end, next_base } =
+            plan;
         // A sync that failed in an earlier life may have left pages in memory that the disk does not have.
         file.forget_cached();
         let found_bytes = file.len()?;
         self.report.scanned_bytes += found_bytes.saturating_sub(from.position);
         let bound = Bound { bytes: found_bytes, end: next_base };
-        // The offsets that were synced are never given away again, whatever is left of their records.
-        let sealed_end = if sealed_bytes > 0 { self.replay_from } else { segment.base };
         let (mut end, mut bytes) = (from.offset, found_bytes);
-        let mut is_end_damaged = found_bytes < sealed_bytes;
+        let mut is_end_damaged = sealed_bytes != u64::MAX && found_bytes < sealed_bytes;
+        let mut is_cut = false;
         let mut walker = Walker::new(file, None, from, bound, SCAN_CHUNK_BYTES)?;
         loop {
             match walker.step()? {
@@ -452,14 +501,16 @@ impl Recovery<'_> {
                     let until = stretch.resume.map_or(bound.bytes, |place| place.position);
                     let at = stretch.at.position;
                     let evidence = Evidence {
-                        sealed: next_base.is_some() || at < sealed_bytes,
+                        sealed: at < sealed_bytes,
                         unwritten: walker.has_unwritten_sector(at, until)?,
-                        followed: stretch.resume.is_some(),
+                        followed: stretch.resume.is_some()
+                            || next_base.is_some() && !walker.is_cut_short(at)?,
                         whole: stretch.whole_until.is_some(),
                     };
                     if decide(evidence) == Decision::Cut {
                         self.cut(file, &segment, &stretch, found_bytes)?;
                         bytes = at;
+                        is_cut = true;
                         break;
                     }
                     end = end.max(stretch.whole_until.map_or(end, |place| place.offset));
@@ -477,13 +528,14 @@ impl Recovery<'_> {
         }
         let summary = Summary {
             base: segment.base,
-            end: next_base.unwrap_or(end.max(sealed_end)),
+            // Offsets that were synced are never given away again, whatever is left of their records.
+            end: next_base.filter(|_| !is_cut).unwrap_or(end.max(sealed_end)),
             bytes,
             time_max,
             last_append: self.opening.now,
         };
         index.cover(bytes);
-        Ok(Scanned { summary, index, is_end_damaged })
+        Ok(Scanned { summary, index, is_end_damaged, is_cut })
     }
 
     fn cut(
@@ -494,6 +546,10 @@ impl Recovery<'_> {
         found_bytes: u64,
     ) -> Result<(), StorageError> {
         let position = stretch.at.position;
+        if position == found_bytes {
+            // It ends here already: what is missing is the rest of it.
+            return Ok(());
+        }
         file.set_len(position)?;
         self.note(Note::Cut {
             file: segment.log_path(),

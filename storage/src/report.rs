@@ -21,6 +21,14 @@ pub enum Note {
         /// What was wrong with them.
         cause: Damage,
     },
+    /// A segment was removed: the one in front of it had lost writes that were never synced, so nothing acknowledged
+    /// as synced was in it.
+    Dropped {
+        /// The segment.
+        file: PathBuf,
+        /// Bytes that it had.
+        bytes: u64,
+    },
     /// Stored bytes are damaged. They stay, and readers are told.
     Damaged {
         /// The segment.
@@ -92,6 +100,11 @@ impl fmt::Display for Note {
             Self::Cut { file, position, bytes, cause } => write!(
                 f,
                 "{}: cut {bytes} bytes of an unfinished write at byte {position}: {cause}",
+                file.display()
+            ),
+            Self::Dropped { file, bytes } => write!(
+                f,
+                "{}: removed with {bytes} bytes that were never synced: writes in front of it are lost",
                 file.display()
             ),
             Self::Damaged { file, position, offset, cause, resume_at } => {

@@ -43,8 +43,8 @@ pub(crate) struct Summary {
 pub(crate) struct Segment {
     folder: Arc<Path>,
     pub(crate) base: Offset,
-    /// The index while the segment is written to. Guards nothing else; held for one search or for the notes of one
-    /// write.
+    /// The index while the segment is written to, and until it is saved. Guards nothing else; held for one search,
+    /// for the notes of one write, or for a copy.
     live: RwLock<Option<Index>>,
     /// Set by readers that could not use the index file.
     index_damaged: AtomicBool,
@@ -69,6 +69,16 @@ impl Segment {
 
     pub(crate) fn set_index_damaged(&self, damaged: bool) {
         self.index_damaged.store(damaged, Ordering::Relaxed);
+    }
+
+    /// The index in memory, while there is one.
+    pub(crate) fn live_index(&self) -> Option<Index> {
+        self.live.read().clone()
+    }
+
+    /// Gives the index in memory back; from here on readers use the file.
+    pub(crate) fn drop_live_index(&self) {
+        *self.live.write() = None;
     }
 
     /// The index as its file has it, if that is whole.
@@ -222,14 +232,8 @@ impl Active {
 
     /// Gives back the handle and the index, which must have been saved.
     pub(crate) fn park(&mut self) {
-        *self.segment.live.write() = None;
+        self.segment.drop_live_index();
         self.file = None;
-    }
-
-    /// Replaces the index file by what is in memory. Only what is synced may be covered.
-    pub(crate) fn save_index(&self, disk: &dyn Disk) -> Result<(), StorageError> {
-        let index = self.segment.live.read().clone();
-        index.map_or(Ok(()), |index| self.segment.save_index(disk, &index))
     }
 
     /// Writes batches at the end, in one gathered write.

@@ -5,10 +5,14 @@
 //! it), what was only attempted, and what was refused. After each fault the log is opened anew and held against the
 //! model: acknowledged batches are there, in order, once, with their own bytes; refused ones are not; attempted ones
 //! may be; nothing else is. Then the log must go on: it takes another batch, and a repeat gets its old offset.
+//!
+//! The script runs in several hands: with chores done at once, late, by halves between other operations, or never but
+//! by the log itself; and with syncs after most turns or after few.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IoSlice;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +24,8 @@ use protocol::id::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Tim
 use protocol::record::Record;
 use thalweg_storage::sim::{Crash, Fault, Lie, SimDisk};
 use thalweg_storage::{
-    Access, Disk, Log, Note, Opening, Options, ReadError, Recovered, StageError, StorageError, View,
+    Access, Chore, Disk, Log, Note, Opening, Options, ReadError, Recovered, StageError,
+    StorageError, View,
 };
 
 const FOLDER: &str = "/data/topic/0";
@@ -132,22 +137,75 @@ impl Model {
     }
 }
 
+/// When the owner of the log does its chores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chores {
+    AtOnce,
+    /// Two turns later.
+    Late,
+    /// The first half one turn later, between write and sync, the second half two turns later.
+    ByHalves,
+    Never,
+}
+
+/// How the owner of a log goes about it.
+#[derive(Clone, Debug)]
+struct Hands {
+    chores: Chores,
+    /// Turns from one sync to the next; but each fourth turn is not synced in any case.
+    turns_per_sync: u32,
+    taken: Option<(u32, Chore)>,
+}
+
+const HANDS: [(Chores, u32); 6] = [
+    (Chores::AtOnce, 1),
+    (Chores::Late, 1),
+    (Chores::AtOnce, 9),
+    (Chores::Late, 9),
+    (Chores::ByHalves, 5),
+    (Chores::Never, 100),
+];
+
+impl Hands {
+    fn new((chores, turns_per_sync): (Chores, u32)) -> Self {
+        Self { chores, turns_per_sync, taken: None }
+    }
+
+    /// To be called after each write, and after each sync.
+    fn do_chores(&mut self, log: &mut Log, number: u32) -> Result<(), StorageError> {
+        if self.taken.is_none() && self.chores != Chores::Never {
+            self.taken = log.take_chore().map(|chore| (number, chore));
+        }
+        let Some((taken, chore)) = &self.taken else { return Ok(()) };
+        match (self.chores, number.saturating_sub(*taken)) {
+            (Chores::AtOnce, _) | (Chores::Late | Chores::ByHalves, 2..) => chore.run(),
+            (Chores::ByHalves, 1) => {
+                chore.sync();
+                return Ok(());
+            }
+            _ => return Ok(()),
+        }
+        self.taken = None;
+        log.settle_chores()
+    }
+}
+
 /// One turn of the script. `Err` when the log can do no more.
-fn turn(model: &mut Model, log: &mut Log, number: u32) -> Result<(), ()> {
+fn turn(model: &mut Model, log: &mut Log, hands: &mut Hands, number: u32) -> Result<(), ()> {
     let now = Timestamp(number.into());
     for index in 0..1 + number % 3 {
         let bytes = [100, 700, 30, 1500, 400][((number * 3 + index) % 5) as usize];
         model.stage(log, bytes).map_err(|_| ())?;
     }
-    let mut outcome = log.write(now);
-    if outcome.is_ok() && number % 4 != 3 {
-        outcome = log.sync();
+    let mut outcome = log.write(now).and_then(|()| hands.do_chores(log, number));
+    if outcome.is_ok() && number % 4 != 3 && number.is_multiple_of(hands.turns_per_sync) {
+        outcome = log.sync().and_then(|()| hands.do_chores(log, number));
     }
     model.settle(log);
     log.expose(log.synced_end());
     if outcome.is_ok() && number % 7 == 6 {
         // What may be removed is at most what is there.
-        model.start_max = log.synced_end();
+        model.start_max = log.written_end();
         let _ = log.retain(now);
         model.settle(log);
     }
@@ -163,12 +221,14 @@ fn turn(model: &mut Model, log: &mut Log, number: u32) -> Result<(), ()> {
 const TURNS: u32 = 20;
 
 /// Runs the script until it ends or the log can do no more.
-fn run(disk: &SimDisk) -> Model {
+fn run(disk: &SimDisk, hands: (Chores, u32)) -> Model {
     let mut model = Model::default();
+    let mut hands = Hands::new(hands);
     let Ok((mut log, _)) = open(disk, options()) else { return model };
     for number in 0..TURNS {
         if number == 12 {
             // A clean close in the middle: the rest has a recovery point inside a segment.
+            hands.taken = None;
             if log.close().is_err() {
                 return model;
             }
@@ -178,7 +238,7 @@ fn run(disk: &SimDisk) -> Model {
                 Err(_) => return model,
             }
         }
-        if turn(&mut model, &mut log, number).is_err() {
+        if turn(&mut model, &mut log, &mut hands, number).is_err() {
             return model;
         }
     }
@@ -240,17 +300,17 @@ fn verify(model: &Model, disk: &SimDisk, story: &str) {
     assert!(!notes.iter().any(|n| matches!(n, Note::Stranger { .. })), "{story}: {notes:?}");
     compare(model, &log.view(), story);
     let mut model = model.clone();
-    if let Some(last) = model.acknowledged.iter().rev().find(|a| a.id % 2 == 0) {
-        let again = log.stage(model.sent[&last.id].clone(), Timestamp(0));
-        let again = again.unwrap_or_else(|error| panic!("{story}: {error}"));
-        assert_eq!((again.repeated, again.base_offset), (true, last.base), "{story}");
-    }
     let acknowledged_end = model.acknowledged.last().map_or(Offset::ZERO, |last| last.end);
     assert!(log.staged_end() >= acknowledged_end, "{story}: offsets are given again");
     // Attempted batches that are there now stay there.
     let present: BTreeSet<u32> = read_all(&log.view()).0.iter().map(id_of).collect();
     model.open.retain(|open| present.contains(&open.id));
     model.acknowledged.append(&mut model.open);
+    if let Some(last) = model.acknowledged.iter().rev().find(|a| a.id % 2 == 0) {
+        let again = log.stage(model.sent[&last.id].clone(), Timestamp(0));
+        let again = again.unwrap_or_else(|error| panic!("{story}: {error}"));
+        assert_eq!((again.repeated, again.base_offset), (true, last.base), "{story}");
+    }
     model.next_id = 1001;
     model.stage(&mut log, 200).unwrap();
     log.write(Timestamp(0)).unwrap();
@@ -263,12 +323,30 @@ fn verify(model: &Model, disk: &SimDisk, story: &str) {
     compare(&model, &log.view(), story);
 }
 
-fn operations_of_a_whole_run() -> u64 {
+fn operations_of_a_whole_run(hands: (Chores, u32)) -> u64 {
     let disk = SimDisk::new(0);
-    let model = run(&disk);
-    assert!(model.acknowledged.len() > 30 && model.refused.is_empty());
+    let model = run(&disk, hands);
+    assert!(model.sent.len() > 30 && model.refused.is_empty());
     verify(&model, &disk.fork(), "no fault");
+    assert!(disk.operations() > 80);
     disk.operations()
+}
+
+/// Every operation of a whole run, in all hands.
+fn operations() -> impl Iterator<Item = ((Chores, u32), u64)> {
+    let of = |hands| (0..operations_of_a_whole_run(hands)).map(move |operation| (hands, operation));
+    HANDS.into_iter().flat_map(of)
+}
+
+/// A loss of power takes the newest part and nothing else: what is left has no hole and no damage.
+fn verify_prefix(model: &Model, disk: &SimDisk, story: &str) {
+    let (log, report) = open(disk, options()).unwrap_or_else(|error| panic!("{story}: {error}"));
+    let (batches, damage) = read_all(&log.view());
+    assert!(damage.is_empty(), "{story}: {damage:?} {report:?}");
+    let mut ids = batches.iter().map(id_of);
+    let first = ids.next().unwrap_or_default();
+    assert!(ids.eq(first + 1..first + batches.len().max(1) as u32), "{story}: a hole");
+    assert!(batches.len() <= model.sent.len());
 }
 
 /// Every way in which the power loss that is under way may turn out.
@@ -284,17 +362,19 @@ fn crashes(disk: &SimDisk) -> Vec<Crash> {
 
 #[test]
 fn power_loss_at_every_operation_and_every_torn_length() {
-    let operations = operations_of_a_whole_run();
-    assert!(operations > 100);
-    for operation in 0..operations {
+    for (hands, operation) in operations() {
         let disk = SimDisk::new(operation);
         disk.fail_at(operation, Fault::PowerLoss);
-        let model = run(&disk);
+        let model = run(&disk, hands);
         assert!(disk.is_dead());
         for crash in crashes(&disk) {
             let disk = disk.fork();
             disk.crash(crash);
-            verify(&model, &disk, &format!("power loss at operation {operation}, {crash:?}"));
+            let story = format!("{hands:?}: power loss at operation {operation}, {crash:?}");
+            if matches!(crash, Crash::LoseAll | Crash::KeepAll { .. }) {
+                verify_prefix(&model, &disk.fork(), &story);
+            }
+            verify(&model, &disk, &story);
         }
     }
 }
@@ -303,11 +383,11 @@ fn power_loss_at_every_operation_and_every_torn_length() {
 #[test]
 fn a_sync_that_does_nothing_is_noticed() {
     for lie in [Lie::Files, Lie::Folders] {
-        let noticed = (20..operations_of_a_whole_run()).any(|operation| {
+        let noticed = (20..operations_of_a_whole_run(HANDS[0])).any(|operation| {
             let disk = SimDisk::new(operation);
             disk.lie_about_syncs(lie);
             disk.fail_at(operation, Fault::PowerLoss);
-            let model = run(&disk);
+            let model = run(&disk, HANDS[0]);
             disk.crash(Crash::LoseAll);
             // Nothing of either is looked at after a panic.
             let verified = AssertUnwindSafe(|| verify(&model, &disk, "a lie"));
@@ -319,10 +399,10 @@ fn a_sync_that_does_nothing_is_noticed() {
 
 #[test]
 fn power_loss_at_every_operation_of_the_recovery_too() {
-    for operation in 0..operations_of_a_whole_run() {
+    for (hands, operation) in operations() {
         let disk = SimDisk::new(operation);
         disk.fail_at(operation, Fault::PowerLoss);
-        let model = run(&disk);
+        let model = run(&disk, hands);
         let bytes = disk.last_write_bytes();
         for first in [Crash::LoseAll, Crash::KeepAll { torn_bytes: bytes / 2 }] {
             let crashed = disk.fork();
@@ -334,7 +414,9 @@ fn power_loss_at_every_operation_of_the_recovery_too() {
                     break;
                 }
                 disk.crash(if second % 2 == 0 { Crash::LoseAll } else { Crash::Random });
-                let story = format!("operation {operation}, {first:?}, then recovery at {second}");
+                let story = format!(
+                    "{hands:?}: operation {operation}, {first:?}, then recovery at {second}"
+                );
                 verify(&model, &disk, &story);
             }
         }
@@ -343,17 +425,17 @@ fn power_loss_at_every_operation_of_the_recovery_too() {
 
 #[test]
 fn every_operation_fails_once_and_nothing_acknowledged_is_lost() {
-    for operation in 0..operations_of_a_whole_run() {
+    for (hands, operation) in operations() {
         let disk = SimDisk::new(operation);
         disk.fail_at(operation, Fault::Broken);
-        let model = run(&disk);
+        let model = run(&disk, hands);
         for crash in [None, Some(Crash::LoseAll), Some(Crash::Random)] {
             let disk = disk.fork();
             match crash {
                 None => disk.kill(),
                 Some(crash) => disk.crash(crash),
             }
-            verify(&model, &disk, &format!("operation {operation} failed, then {crash:?}"));
+            verify(&model, &disk, &format!("{hands:?}: {operation} failed, then {crash:?}"));
         }
     }
 }
@@ -361,10 +443,10 @@ fn every_operation_fails_once_and_nothing_acknowledged_is_lost() {
 #[test]
 fn no_room_at_every_operation_and_the_log_goes_on() {
     let mut went_on = 0;
-    for operation in 0..operations_of_a_whole_run() {
+    for (hands, operation) in operations() {
         let disk = SimDisk::new(operation);
         disk.fail_at(operation, Fault::Full);
-        let model = run(&disk);
+        let model = run(&disk, hands);
         went_on += u32::from(model.next_id > 30);
         for crash in [None, Some(Crash::LoseAll), Some(Crash::Random)] {
             let disk = disk.fork();
@@ -372,7 +454,7 @@ fn no_room_at_every_operation_and_the_log_goes_on() {
                 None => disk.kill(),
                 Some(crash) => disk.crash(crash),
             }
-            verify(&model, &disk, &format!("no room at operation {operation}, then {crash:?}"));
+            verify(&model, &disk, &format!("{hands:?}: no room at {operation}, then {crash:?}"));
         }
     }
     assert!(went_on > 30, "only {went_on} runs went on behind their fault");
@@ -410,10 +492,11 @@ fn live(seed: u64) -> SimDisk {
                 let header = model.sent[&last.id].header();
                 header.producer.unwrap().base_sequence.get() + header.record_count
             });
+            let mut hands = Hands::new(HANDS[below(HANDS.len() as u64) as usize]);
             for number in 0..3 + below(12) {
                 let room = below(5);
                 disk.set_room((room == 0).then(|| below(3000)));
-                if turn(&mut model, &mut log, number as u32 + 100 * life).is_err() {
+                if turn(&mut model, &mut log, &mut hands, number as u32 + 100 * life).is_err() {
                     break;
                 }
             }
@@ -667,4 +750,85 @@ fn a_missing_segment_is_named_and_the_others_are_kept() {
         assert_eq!(damage.len(), 1, "segment {base}");
         assert_eq!(log.synced_end(), batches.last().unwrap().header().end_offset());
     }
+}
+
+/// Three segments and a half, of which nothing is synced but what `do_chores` of them says.
+fn unsynced(chores: usize) -> (SimDisk, Vec<Batch>, Options) {
+    let options = Options { segment_bytes: 1400, retention_bytes: None, ..options() };
+    let disk = SimDisk::new(7);
+    let (mut log, _) = open(&disk, options.clone()).unwrap();
+    let mut left = chores;
+    for id in 0..20 {
+        log.stage(batch(id, 60, Some(id as i32)), Timestamp(0)).ok();
+        log.stage(batch(1000 + id, 60, None), Timestamp(0)).unwrap();
+        log.write(Timestamp(0)).unwrap();
+        if left > 0
+            && let Some(chore) = log.take_chore()
+        {
+            chore.run();
+            log.settle_chores().unwrap();
+            left -= 1;
+        }
+    }
+    let batches = read_all(&log.expose(log.written_end())).0;
+    disk.kill();
+    (disk, batches, options)
+}
+
+#[test]
+fn a_lost_end_of_a_closed_segment_takes_what_follows_with_it_unless_it_was_synced() {
+    let (disk, batches, options) = unsynced(1);
+    let bases = segment_bases(&disk);
+    assert!(bases.len() >= 4, "{bases:?}");
+    let inside = |number: usize| -> Vec<Batch> {
+        let range = bases[number]..bases[number + 1];
+        batches.iter().filter(|b| range.contains(&b.header().base_offset.get())).cloned().collect()
+    };
+    let before = inside(0).len();
+    let ends = ends(&inside(1));
+    for cut in 0..*ends.last().unwrap() {
+        let disk = disk.fork();
+        disk.open(&log_file(bases[1]), Access::Write).unwrap().set_len(cut).unwrap();
+        let (mut log, report) = open(&disk, options.clone()).unwrap();
+        let whole = before + ends.iter().filter(|end| **end <= cut).count();
+        let (found, damage) = read_all(&log.view());
+        assert_eq!((&found[..], damage.len()), (&batches[..whole], 0), "cut at {cut}");
+        let dropped = report.notes.iter().filter(|note| matches!(note, Note::Dropped { .. }));
+        assert_eq!(dropped.count(), bases.len() - 2, "cut at {cut}: {:?}", report.notes);
+        assert!(!report.notes.iter().any(Note::is_loss), "cut at {cut}: {:?}", report.notes);
+        let end = found.last().unwrap().header().end_offset();
+        assert_eq!(log.stage(batch(99, 10, None), Timestamp(0)).unwrap().base_offset, end);
+        log.write(Timestamp(0)).unwrap();
+        log.close().unwrap();
+        let (log, report) = open(&disk, options.clone()).unwrap();
+        assert_eq!(read_all(&log.view()).0.len(), whole + 1, "cut at {cut}");
+        assert_eq!((report.scanned_bytes, report.notes.len()), (0, 0), "cut at {cut}");
+    }
+    // The first segment was synced: what it loses is named, and nothing else goes. The same without a checkpoint,
+    // since its index is written when it is synced.
+    for has_checkpoint in [true, false] {
+        let disk = disk.fork();
+        disk.open(&log_file(0), Access::Write).unwrap().set_len(100).unwrap();
+        if !has_checkpoint {
+            disk.remove(&Path::new(FOLDER).join("checkpoint")).unwrap();
+        }
+        let (log, report) = open(&disk, options.clone()).unwrap();
+        assert!(report.notes.iter().any(Note::is_loss), "{:?}", report.notes);
+        let (found, damage) = read_all(&log.view());
+        assert_eq!((found.last(), damage.len()), (batches.last(), 1), "{:?}", report.notes);
+    }
+}
+
+#[test]
+fn a_zeroed_sector_of_an_unsynced_closed_segment_takes_what_follows_with_it() {
+    let (disk, batches, options) = unsynced(0);
+    let bases = segment_bases(&disk);
+    let file = disk.open(&log_file(bases[1]), Access::Write).unwrap();
+    file.write_at(&mut [IoSlice::new(&[0; 512])], 512).unwrap();
+    let (log, report) = open(&disk, options).unwrap();
+    let (found, damage) = read_all(&log.view());
+    assert_eq!((found.as_slice(), damage.len()), (&batches[..found.len()], 0));
+    let end = found.last().unwrap().header().end_offset().get();
+    assert!((bases[1]..bases[2]).contains(&end), "{bases:?} {end}: {:?}", report.notes);
+    assert_eq!(segment_bases(&disk), bases[..2]);
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use crate::support::BrokerProcess;
 
 /// Runs a command against the broker, with `input` on standard input.
-fn thalweg(broker: &BrokerProcess, arguments: &[&str], input: &str) -> Output {
+pub(crate) fn thalweg(broker: &BrokerProcess, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_thalweg"))
         .args(arguments)
         .env("THALWEG_SERVER", &broker.grpc)
@@ -20,14 +20,14 @@ fn thalweg(broker: &BrokerProcess, arguments: &[&str], input: &str) -> Output {
 }
 
 /// What a command that must succeed wrote to standard output.
-fn succeed(broker: &BrokerProcess, arguments: &[&str], input: &str) -> String {
+pub(crate) fn succeed(broker: &BrokerProcess, arguments: &[&str], input: &str) -> String {
     let output = thalweg(broker, arguments, input);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{arguments:?}: {}\n{errors}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn json_lines(text: &str) -> Vec<serde_json::Value> {
+pub(crate) fn json_lines(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -147,4 +147,69 @@ fn a_configuration_is_checked_before_anything_is_touched() {
     assert_eq!(code, 2);
     assert!(errors.contains("THALWEG_TOPIC_SEGMENT_BYTES"), "{errors}");
     assert!(!folder.path().join("data").exists());
+}
+
+/// Standard error of a command that must fail with this code.
+fn fail(broker: &BrokerProcess, arguments: &[&str], code: i32) -> String {
+    let output = thalweg(broker, arguments, "");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{errors}");
+    errors
+}
+
+#[test]
+fn what_is_no_broker_is_named_and_the_right_port_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = BrokerProcess::start(&folder.path().join("data"), &[]);
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let elsewhere = other.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = other.accept() {
+            // The peer may be gone already.
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.7\r\n");
+        }
+    });
+    for command in [&["topic", "list"][..], &["sql", "-e", "SHOW TOPICS;"], &["consume", "x"]] {
+        let at = |server: &str| fail(&broker, &[&["--server", server], command].concat(), 6);
+        let errors = at(&broker.http);
+        assert!(errors.contains("is the HTTP port of a broker"), "{errors}");
+        assert!(errors.contains("gRPC address"), "{errors}");
+        let errors = at(&elsewhere);
+        assert!(errors.contains("it answers \"SSH-2.0-OpenSSH_9.7\""), "{errors}");
+    }
+    // A broker stays a broker, whatever it refuses.
+    let errors = fail(&broker, &["sql", "-e", "CREATE TYPE a AS INT;"], 2);
+    assert!(errors.contains("UNSUPPORTED") && errors.contains("What runs today"), "{errors}");
+}
+
+#[test]
+fn slips_of_the_keyboard_are_met_with_the_right_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = BrokerProcess::start(&folder.path().join("data"), &[]);
+    let errors = fail(&broker, &["sql", "ratings.sql"], 2);
+    assert!(errors.contains("-f FILE"), "{errors}");
+    let errors = fail(&broker, &["sql", "-P", "auto.offset.rest=x", "-e", "SHOW TOPICS;"], 2);
+    assert!(errors.contains("did you mean auto.offset.reset?"), "{errors}");
+    let errors = fail(&broker, &["topic", "create", "t", "--partitions", "-1"], 2);
+    assert!(errors.contains("-1 is not in 1..=10000"), "{errors}");
+
+    succeed(&broker, &["topic", "create", "t"], "");
+    let alter = ["topic", "alter", "t", "--set", "retention.ms=86400000"];
+    assert!(succeed(&broker, &alter, "").contains("changed"));
+    assert!(succeed(&broker, &alter, "").contains("is so already"));
+    let names = |flags: &[&str]| -> Vec<String> {
+        let list = [&["--output", "json", "topic", "list"][..], flags].concat();
+        let topics = json_lines(&succeed(&broker, &list, ""));
+        topics.iter().map(|topic| topic["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&[]), ["t"]);
+    assert!(names(&["--all"]).contains(&"_thalweg_sql_catalog".to_owned()));
+    assert_eq!(names(&["--all"]), names(&["--internal"]));
+
+    let output = thalweg(&broker, &["produce", "t"], "a\n\n \r\n\r\nb\n");
+    let note = String::from_utf8(output.stderr).unwrap();
+    assert!(note.contains("3 records") && note.contains("2 empty lines left out"), "{note}");
+    succeed(&broker, &["produce", "t", "--keep-empty"], "c\n\n");
+    let read = succeed(&broker, &["consume", "t", "-e", "-o", "[%s]"], "");
+    assert_eq!(read, "[a][ ][b][c][]");
 }

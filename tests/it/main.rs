@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod cli;
+mod damage;
 mod hostile;
 mod kill;
 mod old_data;

@@ -1,138 +1,146 @@
-//! Bytes of answers until they have left, and peers that do not take them.
+//! Answers with batches on their way out: the service `thalweg.v1.Log` with bodies of its own for Fetch and Subscribe.
 //!
-//! The permit of an answer comes with it as an extension of the response ([`Held`]) and goes with its last bytes. When
-//! that is, only the bytes know: the transport takes a body at once and keeps what the peer's HTTP/2 windows have no room
-//! for. So every piece of a body is handed on as bytes with an owner, whose end is the end of the piece. A peer that
-//! leaves a piece lying for too long loses its connection: the answer, its permit, and the share of the requests behind
-//! it would else stay for ever.
+//! The messages are those of `records.rs`; only how they become bytes is done here. tonic writes a message into one
+//! buffer, so each batch would be copied once more for each reader. Here a large batch goes into HTTP/2 as it was read
+//! from the file or received from its producer. All other calls, and requests that are compressed, go to the generated
+//! server.
 
+use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, Stream};
 use http_body::{Frame, SizeHint};
-use parking_lot::Mutex;
-use tokio::time::Instant;
-use tonic::Status;
+use protocol::grpc::pieces::message_pieces;
+use protocol::grpc::v1;
+use protocol::grpc::v1::log_server::{Log as _, LogServer, SERVICE_NAME};
 use tonic::body::Body;
-use tonic::codegen::{
-    Service,
-    http::{Request, Response},
-};
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use tonic::{Status, Streaming};
+use tonic_prost::ProstDecoder;
 
-use crate::admission::Permit;
-use crate::connection::Peer;
-use crate::patience::{Expectation, Patience};
+use crate::grpc::held::{ANSWER_TIME_MAX, Held};
+use crate::grpc::records::LogService;
 
-/// Beyond its time an answer may take a second for so many of its bytes: a slow line is not a stuck one.
-const SLOWEST_BYTES_PER_SECOND: u64 = 64 * 1024;
+const FETCH: &str = "/thalweg.v1.Log/Fetch";
+const SUBSCRIBE: &str = "/thalweg.v1.Log/Subscribe";
 
-/// How long a peer may leave the answer of one call lying.
-pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// How long a subscriber may: it may have stopped reading for a while on purpose.
-pub(crate) const SUBSCRIBER_TIME_MAX: Duration = Duration::from_secs(600);
-
-/// What goes with a response to the transport.
+/// The log service as it is put on the port.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
-    /// For the bytes that come out of the body next. Locked for a look or a change, never across a wait.
-    permit: Arc<Mutex<Option<Arc<Permit>>>>,
-    /// How long the peer may leave a piece of the response lying.
-    time_max: Duration,
+pub(crate) struct LogDoor {
+    log: LogService,
+    /// For all other calls.
+    others: LogServer<LogService>,
+    request_bytes_max: usize,
 }
 
-impl Held {
-    pub(crate) fn new(permit: Option<Permit>, time_max: Duration) -> Self {
-        Self { permit: Arc::new(Mutex::new(permit.map(Arc::new))), time_max }
+impl LogDoor {
+    /// Takes requests of up to `request_bytes_max`.
+    pub(crate) fn new(log: LogService, request_bytes_max: usize) -> Self {
+        let others = LogServer::new(log.clone())
+            .max_decoding_message_size(request_bytes_max)
+            .max_encoding_message_size(usize::MAX);
+        Self { log, others, request_bytes_max }
     }
 
-    /// The permit of the next answer of a stream; `None` while there is none. What has come out of the body before
-    /// keeps its own.
-    pub(crate) fn replace(&self, permit: Option<Permit>) {
-        *self.permit.lock() = permit.map(Arc::new);
+    async fn fetch(self, body: Body) -> Result<http::Response<Body>, Status> {
+        let (answer, permit) = self.log.answer(self.only_message(body).await?).await?;
+        let held = Held::new(Some(permit), ANSWER_TIME_MAX);
+        Ok(response(Outflow::new(stream::iter([Ok(answer)])), Some(held)))
     }
 
-    /// `response` with this going along.
-    pub(crate) fn with<T>(self, message: T) -> tonic::Response<T> {
-        let mut response = tonic::Response::new(message);
-        response.extensions_mut().insert(self);
-        response
+    async fn subscribe(self, body: Body) -> Result<http::Response<Body>, Status> {
+        let request = tonic::Request::new(self.only_message(body).await?);
+        let mut answers = self.log.subscribe(request).await?;
+        let held = answers.extensions_mut().remove::<Held>();
+        Ok(response(Outflow::new(answers.into_inner()), held))
+    }
+
+    /// The one message of a request.
+    async fn only_message<T: prost::Message + Default + 'static>(
+        &self,
+        body: Body,
+    ) -> Result<T, Status> {
+        let (decoder, limit) = (ProstDecoder::<T>::default(), Some(self.request_bytes_max));
+        let mut messages = Streaming::new_request(decoder, body, None, limit);
+        messages.message().await?.ok_or_else(|| Status::internal("the request has no message"))
     }
 }
 
-/// A service whose responses are watched until they have left.
-#[derive(Clone, Debug)]
-pub(crate) struct Watched<S> {
-    inner: S,
+impl NamedService for LogDoor {
+    const NAME: &'static str = SERVICE_NAME;
 }
 
-impl<S> Watched<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
+impl Service<http::Request<Body>> for LogDoor {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let encoding = request.headers().get("grpc-encoding");
+        let is_plain = encoding.is_none_or(|encoding| encoding == "identity");
+        match request.uri().path() {
+            FETCH if is_plain => Box::pin(ended(self.clone().fetch(request.into_body()))),
+            SUBSCRIBE if is_plain => Box::pin(ended(self.clone().subscribe(request.into_body()))),
+            _ => self.others.call(request),
+        }
     }
 }
 
-impl<S> Service<Request<Body>> for Watched<S>
+/// A refusal as a response.
+async fn ended(
+    answer: impl Future<Output = Result<http::Response<Body>, Status>>,
+) -> Result<http::Response<Body>, Infallible> {
+    Ok(answer.await.unwrap_or_else(Status::into_http))
+}
+
+fn response<S>(outflow: Outflow<S>, held: Option<Held>) -> http::Response<Body>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
+    S: Stream<Item = Result<v1::FetchResponse, Status>> + Send + Unpin + 'static,
 {
-    type Response = Response<WatchedBody>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    let mut response = http::Response::new(Body::new(outflow));
+    let grpc = http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    if let Some(held) = held {
+        response.extensions_mut().insert(held);
     }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let patience = request.extensions().get::<Peer>().map(|peer| peer.patience.clone());
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = answer.await?;
-            let held = response.extensions_mut().remove::<Held>();
-            Ok(response.map(|inner| WatchedBody { inner, held, patience }))
-        })
-    }
+    response
 }
 
-/// A response's body whose bytes are followed until they have left.
+/// The body of a response: the messages of a stream, then how the call has ended.
 #[derive(Debug)]
-pub(crate) struct WatchedBody {
-    inner: Body,
-    held: Option<Held>,
-    patience: Option<Patience>,
+struct Outflow<S> {
+    answers: S,
+    /// What is left of the message on its way.
+    pieces: std::vec::IntoIter<Bytes>,
+    is_over: bool,
 }
 
-/// Bytes on their way to the peer.
-struct Lying {
-    data: Bytes,
-    _permit: Option<Arc<Permit>>,
-    /// Taken back when the bytes have left.
-    _expectation: Option<Expectation>,
-}
+impl<S> Outflow<S> {
+    fn new(answers: S) -> Self {
+        Self { answers, pieces: Vec::new().into_iter(), is_over: false }
+    }
 
-impl AsRef<[u8]> for Lying {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
+    /// The last frame: the status of the call.
+    fn end(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {
+        self.is_over = true;
+        let mut trailers = http::HeaderMap::new();
+        status.add_header(&mut trailers)?;
+        Ok(Frame::trailers(trailers))
     }
 }
 
-impl WatchedBody {
-    fn follow(&self, data: Bytes) -> Bytes {
-        let Some(held) = &self.held else { return data };
-        let permit = held.permit.lock().clone();
-        let more = Duration::from_secs(data.len() as u64 / SLOWEST_BYTES_PER_SECOND);
-        let due = Instant::now() + held.time_max + more;
-        let expectation = self.patience.as_ref().map(|patience| patience.expect(due));
-        Bytes::from_owner(Lying { data, _permit: permit, _expectation: expectation })
-    }
-}
-
-impl http_body::Body for WatchedBody {
+impl<S> http_body::Body for Outflow<S>
+where
+    S: Stream<Item = Result<v1::FetchResponse, Status>> + Unpin,
+{
     type Data = Bytes;
     type Error = Status;
 
@@ -141,93 +149,72 @@ impl http_body::Body for WatchedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let polled = http_body::Body::poll_frame(Pin::new(&mut this.inner), context);
-        polled.map_ok(|frame| match frame.into_data() {
-            Ok(data) => Frame::data(this.follow(data)),
-            Err(trailers) => trailers,
-        })
+        loop {
+            if let Some(piece) = this.pieces.next() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            if this.is_over {
+                return Poll::Ready(None);
+            }
+            let end = match ready!(Pin::new(&mut this.answers).poll_next(context)) {
+                None => Status::ok(""),
+                Some(Err(status)) => status,
+                Some(Ok(answer)) => match message_pieces(answer) {
+                    Some(pieces) => {
+                        this.pieces = pieces.into_iter();
+                        continue;
+                    }
+                    None => Status::out_of_range("the answer has more than 4 GiB"),
+                },
+            };
+            return Poll::Ready(Some(this.end(&end)));
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.is_over
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        SizeHint::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
-    use futures_util::stream;
-
     use super::*;
-    use crate::admission::Admission;
-    use crate::patience::Watch;
 
-    struct Pieces(stream::Iter<std::vec::IntoIter<Bytes>>);
-
-    impl http_body::Body for Pieces {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            use futures_util::StreamExt as _;
-            self.0.poll_next_unpin(context).map(|piece| piece.map(|data| Ok(Frame::data(data))))
+    fn frame<S>(outflow: &mut Outflow<S>) -> Option<Frame<Bytes>>
+    where
+        S: Stream<Item = Result<v1::FetchResponse, Status>> + Unpin,
+    {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        match http_body::Body::poll_frame(Pin::new(outflow), &mut context) {
+            Poll::Ready(frame) => frame.map(Result::unwrap),
+            Poll::Pending => panic!("these answers are ready"),
         }
     }
 
-    async fn next(body: &mut WatchedBody) -> Bytes {
-        let frame =
-            poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut *body), context)).await;
-        frame.unwrap().unwrap().into_data().unwrap()
+    fn answer() -> v1::FetchResponse {
+        let batches = vec![vec![7; 100_000].into(), vec![8; 100_000].into()];
+        v1::FetchResponse { results: vec![v1::FetchResult { batches, ..Default::default() }] }
     }
 
-    fn body(pieces: &[usize], held: Held, watch: &Watch) -> WatchedBody {
-        let pieces: Vec<_> = pieces.iter().map(|bytes| Bytes::from(vec![7; *bytes])).collect();
-        let inner = Body::new(Pieces(stream::iter(pieces)));
-        WatchedBody { inner, held: Some(held), patience: Some(watch.patience()) }
-    }
-
-    async fn is_overdue_in(watch: &mut Watch, seconds: u64) -> bool {
-        let overdue = poll_fn(|context| watch.poll_overdue(context));
-        tokio::time::timeout(Duration::from_secs(seconds), overdue).await.is_ok()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_holds_its_permit_until_it_has_left_and_must_leave_in_time() {
-        let admission = Admission::new(1 << 20, 1 << 20);
-        let mut watch = Watch::default();
-        let (_, permit) = admission.read(1 << 20);
-        let mut answer = body(&[500, 400], Held::new(Some(permit), ANSWER_TIME_MAX), &watch);
-        let first = next(&mut answer).await;
-        assert!(!is_overdue_in(&mut watch, 50).await);
-        let mut second = next(&mut answer).await;
-        drop((first, answer));
-        assert!(!is_overdue_in(&mut watch, 50).await, "the first has left in time");
-        let rest = second.split_off(300);
-        drop(second);
-        assert!(admission.read(1 << 20).0 < 1 << 20, "some of its bytes are still here");
-        assert_eq!(rest[..], [7; 100]);
-        drop(rest);
-        assert_eq!(admission.read(1 << 20).0, 1 << 20);
-        assert!(!is_overdue_in(&mut watch, 1_000).await, "all has left");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_nothing_is_overdue_the_later_the_more_it_was_given() {
-        let mut watch = Watch::default();
-        let small = next(&mut body(&[1], Held::new(None, ANSWER_TIME_MAX), &watch)).await;
-        assert!(is_overdue_in(&mut watch, 66).await);
-        drop(small);
-        let large = next(&mut body(&[64 << 20], Held::new(None, ANSWER_TIME_MAX), &watch)).await;
-        assert!(!is_overdue_in(&mut watch, 1_000).await);
-        assert!(is_overdue_in(&mut watch, 100).await);
-        drop(large);
+    #[test]
+    fn what_goes_wrong_behind_an_answer_is_told_behind_it() {
+        let answers = [Ok(answer()), Err(Status::aborted("so far"))];
+        let mut outflow = Outflow::new(stream::iter(answers));
+        let mut data = Vec::new();
+        let trailers = loop {
+            match frame(&mut outflow).unwrap().into_data() {
+                Ok(piece) => data.extend_from_slice(&piece),
+                Err(frame) => break frame.into_trailers().unwrap(),
+            }
+        };
+        let message: v1::FetchResponse = prost::Message::decode(&data[5..]).unwrap();
+        assert_eq!(message, answer());
+        assert_eq!(trailers["grpc-status"], "10");
+        assert!(http_body::Body::is_end_stream(&outflow));
+        assert!(frame(&mut outflow).is_none());
     }
 }

@@ -14,8 +14,10 @@ use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{FetchEntry, FetchRequest, PositionEntry, ProduceRequest};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::admission::Permit;
+use crate::fetch::Answered;
 use crate::grpc::friendly::{self, Batches, Spread};
-use crate::grpc::outflow::{ANSWER_TIME_MAX, Held, SUBSCRIBER_TIME_MAX};
+use crate::grpc::held::{ANSWER_TIME_MAX, Held, SUBSCRIBER_TIME_MAX};
 use crate::produce::Submitted;
 use crate::service::Service;
 
@@ -63,6 +65,23 @@ impl LogService {
         }
         let submitted = self.service.produce(ProduceRequest { entries }).await;
         Ok(PendingResponse { plan, submitted })
+    }
+
+    /// Answers a fetch, with the permit to hold its bytes until they are on their way.
+    pub(crate) async fn answer(
+        &self,
+        request: v1::FetchRequest,
+    ) -> Result<(v1::FetchResponse, Permit), Refusal> {
+        let IncomingFetch { request, form } = request.try_into()?;
+        let entries = request.entries.clone();
+        let Answered { reply, permit } = self.service.fetch(request).await?;
+        let mut unfolded_left = FETCH_BYTES_MAX;
+        let results = entries
+            .iter()
+            .zip(reply.entries)
+            .map(|(entry, result)| fetch_result(entry, result, form, &mut unfolded_left))
+            .collect();
+        Ok((v1::FetchResponse { results }, permit))
     }
 
     fn build(&self, records: IncomingRecords) -> Result<Batches, Refusal> {
@@ -142,17 +161,8 @@ impl v1::log_server::Log for LogService {
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<v1::FetchResponse>, Status> {
-        let IncomingFetch { request, form } = request.into_inner().try_into()?;
-        let entries = request.entries.clone();
-        let answered = self.service.fetch(request).await?;
-        let mut unfolded_left = FETCH_BYTES_MAX;
-        let results = entries
-            .iter()
-            .zip(answered.reply.entries)
-            .map(|(entry, result)| fetch_result(entry, result, form, &mut unfolded_left))
-            .collect();
-        let held = Held::new(Some(answered.permit), ANSWER_TIME_MAX);
-        Ok(held.with(v1::FetchResponse { results }))
+        let (answer, permit) = self.answer(request.into_inner()).await?;
+        Ok(Held::new(Some(permit), ANSWER_TIME_MAX).with(answer))
     }
 
     type SubscribeStream = Answers<v1::FetchResponse>;

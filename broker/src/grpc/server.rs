@@ -11,8 +11,9 @@ use tonic::transport::Server;
 use crate::config::Config;
 use crate::connection::{Accepting, Connection, Manners};
 use crate::grpc::admin::AdminService;
+use crate::grpc::held::Watched;
 use crate::grpc::inflow::Inflow;
-use crate::grpc::outflow::Watched;
+use crate::grpc::outflow::LogDoor;
 use crate::grpc::records::LogService;
 use crate::service::Service;
 
@@ -52,9 +53,7 @@ pub(crate) async fn serve(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
 
-    let log = v1::log_server::LogServer::new(LogService::new(service.clone()))
-        .max_decoding_message_size(config.request_bytes_max)
-        .max_encoding_message_size(usize::MAX);
+    let log = LogDoor::new(LogService::new(service.clone()), config.request_bytes_max);
     let admin = v1::admin_server::AdminServer::new(AdminService::new(service.clone()));
     let routes = routes
         .add_service(log)

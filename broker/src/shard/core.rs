@@ -7,7 +7,7 @@
 //! Per partition a turn goes: stage -> write -> sync (if its durability asks) -> expose to readers -> answer. What is
 //! acknowledged is therefore already readable.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use protocol::id::{LeaderEpoch, Offset};
 use protocol::limits::SHARD_TURN_BYTES_MAX;
 use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::Appended;
-use storage::{Disk, Log, Opening, Options, StorageError, View};
+use storage::{Chore, Disk, Log, Opening, Options, StorageError, View};
 use tokio::sync::watch;
 
 use crate::error::{self, Place};
@@ -35,9 +35,12 @@ pub(crate) struct Core {
     leader_epoch: LeaderEpoch,
     /// How often every log is asked what it may let go, in milliseconds.
     retention_check_ms: u64,
-    partitions: HashMap<Slot, Owned>,
+    /// In an order, so that the same calls give the same syncs.
+    partitions: BTreeMap<Slot, Owned>,
     /// Partitions with staged batches in this turn, each once.
     touched: Vec<Slot>,
+    /// What logs have handed out and the thread has not taken yet: at most one for each partition.
+    chores: Vec<(Slot, Chore)>,
     /// Bytes staged in this turn, all partitions together.
     staged_bytes: usize,
     /// When the first partition must be synced, on the monotonic clock. May be too early, never too late.
@@ -61,6 +64,8 @@ struct Owned {
     is_failed: bool,
     /// When its oldest unsynced bytes were written, on the monotonic clock. `None`: all is synced.
     unsynced_since_ms: Option<u64>,
+    /// Syncs of its log that are in the metrics.
+    syncs_counted: u64,
 }
 
 impl Core {
@@ -78,8 +83,9 @@ impl Core {
             metrics,
             leader_epoch,
             retention_check_ms,
-            partitions: HashMap::new(),
+            partitions: BTreeMap::new(),
             touched: Vec::new(),
+            chores: Vec::new(),
             staged_bytes: 0,
             sync_due_ms: u64::MAX,
             retention_due_ms,
@@ -173,6 +179,7 @@ impl Core {
             if let Some(owned) = self.partitions.get_mut(&slot) {
                 owned.is_touched = false;
                 owned.settle(&self.clock, &self.metrics);
+                self.chores.extend(owned.log.take_chore().map(|chore| (slot, chore)));
                 self.sync_due_ms = self.sync_due_ms.min(owned.sync_due_ms());
             }
         }
@@ -210,6 +217,7 @@ impl Core {
             is_touched: false,
             is_failed: false,
             unsynced_since_ms: None,
+            syncs_counted: 0,
         };
         self.partitions.insert(slot, owned);
         Ok(Opened { view: receiver })
@@ -246,24 +254,45 @@ impl Core {
         let now_ms = self.clock.monotonic_ms();
         if self.sync_due_ms <= now_ms {
             self.sync_due_ms = u64::MAX;
-            for owned in self.partitions.values_mut() {
+            for (slot, owned) in &mut self.partitions {
                 if owned.sync_due_ms() <= now_ms {
                     owned.sync(&self.metrics);
+                    self.chores.extend(owned.log.take_chore().map(|chore| (*slot, chore)));
                 }
                 self.sync_due_ms = self.sync_due_ms.min(owned.sync_due_ms());
             }
         }
         if self.retention_due_ms <= now_ms {
             self.retention_due_ms = now_ms + self.retention_check_ms;
-            for owned in self.partitions.values_mut() {
+            for (slot, owned) in &mut self.partitions {
                 owned.retain(&self.clock, &self.metrics);
+                self.chores.extend(owned.log.take_chore().map(|chore| (*slot, chore)));
             }
         }
     }
 
+    /// Chores to be done on another thread; then [`Self::settle_chores`].
+    pub(crate) fn take_chores(&mut self) -> Vec<(Slot, Chore)> {
+        std::mem::take(&mut self.chores)
+    }
+
+    /// A chore of this partition is done: takes note of it, and hands out the next.
+    pub(crate) fn settle_chores(&mut self, slot: Slot) {
+        // Else deleted meanwhile.
+        if let Some(owned) = self.partitions.get_mut(&slot) {
+            owned.settle_chores(&self.metrics);
+            self.chores.extend(owned.log.take_chore().map(|chore| (slot, chore)));
+        }
+    }
+
+    /// Counts for everything that this shard does.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Syncs and closes every log. Those who still wait are told that the broker is stopping.
     fn close(&mut self) {
-        for (_, mut owned) in self.partitions.drain() {
+        for (_, mut owned) in std::mem::take(&mut self.partitions) {
             owned.pending.refuse_all(&error::stopping());
             if let Err(error) = owned.log.close() {
                 tracing::error!(partition = %owned.place, "closing the log failed: {error}");
@@ -328,7 +357,7 @@ impl Owned {
         if self.log.written_end() > self.log.synced_end() {
             let start = Instant::now();
             let synced = self.log.sync();
-            metrics.syncs.inc();
+            self.count_syncs(metrics);
             metrics.sync_seconds.observe(start.elapsed().as_secs_f64());
             if let Err(error) = synced {
                 return self.fail(&error, metrics);
@@ -336,10 +365,21 @@ impl Owned {
         }
         self.unsynced_since_ms = None;
         self.publish(self.log.synced_end(), metrics);
-        // The records are safe, but what comes after a sync may have failed.
-        if let Some(error) = self.log.failure().filter(|_| !self.is_failed).cloned() {
+    }
+
+    fn settle_chores(&mut self, metrics: &Metrics) {
+        let settled = self.log.settle_chores();
+        self.count_syncs(metrics);
+        if let Err(error) = settled
+            && !self.is_failed
+        {
             self.fail(&error, metrics);
         }
+    }
+
+    fn count_syncs(&mut self, metrics: &Metrics) {
+        let syncs = self.log.sync_count();
+        metrics.syncs.inc_by(syncs - std::mem::replace(&mut self.syncs_counted, syncs));
     }
 
     /// Lets readers see `..durable_end`, then answers those who waited for it.

@@ -1,5 +1,6 @@
 //! Shards: threads that own the logs. One turn, one write and at most one sync a partition, many answers.
 
+pub(crate) mod chores;
 pub(crate) mod command;
 pub(crate) mod core;
 pub(crate) mod handle;

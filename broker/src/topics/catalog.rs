@@ -13,18 +13,17 @@ use protocol::id::{Partition, ProducerEpoch, ProducerId, TopicId, TopicName};
 use protocol::limits::PARTITIONS_PER_TOPIC_MAX;
 use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{ProducerIdentity, TopicChange, TopicDescription, TopicSpec};
-use storage::Disk;
 
 use crate::config::Config;
 use crate::error;
 use crate::metrics::Metrics;
 use crate::shard::handle::{PartitionHandle, ShardHandle};
-use crate::time::Clock;
 use crate::topics::journal::{Contents, Journal, TopicRecord};
 use crate::topics::ledger::Ledger;
 use crate::topics::opening::{Opener, give_up};
 use crate::topics::settings::{self, TopicSettings};
 use crate::topics::topic::Topic;
+use crate::world::{Ids, World};
 
 /// Producer ids are reserved in the journal in blocks of this size; a restart skips what is left of a block.
 const PRODUCER_ID_BLOCK: i64 = 1_000;
@@ -40,6 +39,7 @@ pub(crate) struct Catalog {
     /// Used only by whoever holds `change`.
     ledger: Ledger,
     opener: Opener,
+    ids: Ids,
     config: Arc<Config>,
     metrics: Metrics,
 }
@@ -54,13 +54,12 @@ struct ProducerIds {
 /// What the catalogue stands on.
 #[derive(Debug)]
 pub(crate) struct Ground {
-    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) world: World,
     /// The data folder.
     pub(crate) root: PathBuf,
     /// At least one.
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) config: Arc<Config>,
-    pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
 }
 
@@ -69,13 +68,14 @@ impl Catalog {
     ///
     /// A partition that cannot be opened does not keep the others from serving: it answers with the reason.
     pub(crate) async fn open(ground: Ground, journal: Journal, contents: Contents) -> Self {
-        let Ground { disk, root, shards, config, clock, metrics } = ground;
+        let Ground { world, root, shards, config, metrics } = ground;
         let ids = ProducerIds { next: contents.producer_ids_end, end: contents.producer_ids_end };
         let catalog = Self {
             topics: ArcSwap::default(),
             change: tokio::sync::Mutex::new(ids),
-            ledger: Ledger::new(journal, clock),
-            opener: Opener::new(disk, root, shards, Arc::clone(&config)),
+            ledger: Ledger::new(journal, world.clock, world.threads),
+            opener: Opener::new(world.disk, root, shards, Arc::clone(&config)),
+            ids: world.ids,
             config,
             metrics,
         };
@@ -170,7 +170,7 @@ impl Catalog {
         let settings = self.checked_settings(&spec.settings)?;
         let record = TopicRecord {
             name: spec.name,
-            id: TopicId(uuid::Uuid::new_v4()),
+            id: TopicId(self.ids.fresh()),
             partitions,
             settings: spec.settings,
         };

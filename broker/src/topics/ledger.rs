@@ -10,6 +10,7 @@ use protocol::outcome::{Outcome, Refusal};
 use crate::error;
 use crate::time::Clock;
 use crate::topics::journal::{Journal, JournalError};
+use crate::world::Threads;
 
 /// The way to the journal. Changes go one at a time: whoever calls is alone.
 #[derive(Debug)]
@@ -17,11 +18,12 @@ pub(crate) struct Ledger {
     /// Locked for a look, or on a blocking thread for one append and sync. `None` once it is closed.
     journal: Arc<Mutex<Option<Journal>>>,
     clock: Clock,
+    threads: Threads,
 }
 
 impl Ledger {
-    pub(crate) fn new(journal: Journal, clock: Clock) -> Self {
-        Self { journal: Arc::new(Mutex::new(Some(journal))), clock }
+    pub(crate) fn new(journal: Journal, clock: Clock, threads: Threads) -> Self {
+        Self { journal: Arc::new(Mutex::new(Some(journal))), clock, threads }
     }
 
     /// Refuses a change before anything is made for it when the journal would not take it.
@@ -41,10 +43,8 @@ impl Ledger {
     ) -> Result<(), Unwritten> {
         let journal = Arc::clone(&self.journal);
         let now = self.clock.wall();
-        let written = tokio::task::spawn_blocking(move || {
-            journal.lock().as_mut().map(|journal| write(journal, &change, now))
-        });
-        match written.await {
+        let writing = move || journal.lock().as_mut().map(|journal| write(journal, &change, now));
+        match self.threads.blocking(writing).await {
             Ok(Some(written)) => written.map_err(Unwritten::Journal),
             Ok(None) => Err(Unwritten::Closed),
             Err(panic) => Err(match self.journal.lock().as_mut() {
@@ -57,8 +57,8 @@ impl Ledger {
     /// Closes the journal. Later changes are refused.
     pub(crate) async fn close(&self) {
         let journal = Arc::clone(&self.journal);
-        let closed = tokio::task::spawn_blocking(move || journal.lock().take().map(Journal::close));
-        if let Ok(Some(Err(error))) = closed.await {
+        let closing = move || journal.lock().take().map(Journal::close);
+        if let Ok(Some(Err(error))) = self.threads.blocking(closing).await {
             tracing::error!("closing: {error}");
         }
     }

@@ -13,22 +13,20 @@
 //! Due is what is sealed, and an open batch whose linger has passed. A parked lane goes on gathering: the slower the
 //! broker, the larger the batches.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use protocol::batch::{Builder, HEADER_BYTES};
 use protocol::compression::Compression;
 use protocol::id::{Partition, Timestamp, TopicName};
-use protocol::record::{Record, encoded_bytes_max};
+use protocol::record::Record;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::ticket::{Completion, Delivery, Ticket, completion};
+use super::ticket::{Completion, Delivery, Ticket, Tickets, completion};
+use super::topics::{LaneId, TopicIndex, Topics};
 use crate::config::ProducerConfig;
 use crate::retry::Rng;
-
-/// The number of a lane, from 0 in the order in which partitions were first written to.
-pub(super) type LaneId = usize;
 
 /// The number of a batch of this producer, in the order in which batches were opened.
 pub(super) type Serial = u64;
@@ -38,18 +36,6 @@ pub(super) type Serial = u64;
 pub(super) struct Place {
     pub(super) topic: TopicName,
     pub(super) partition: Partition,
-}
-
-/// Where a record is to go.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Route {
-    /// To this partition.
-    To(Partition),
-    /// With the others without a key, to one of this many partitions.
-    Sticky {
-        /// Partitions of the topic.
-        partition_count: u32,
-    },
 }
 
 /// A batch on its way from the accumulator to the window of its partition.
@@ -62,6 +48,13 @@ pub(super) struct Gathered {
     pub(super) charge: usize,
     /// When its first record came.
     pub(super) opened: Instant,
+}
+
+/// A record with the bytes of the buffer that it is charged for.
+#[derive(Debug)]
+pub(super) struct Weighed {
+    pub(super) record: Record,
+    pub(super) charge: usize,
 }
 
 /// A record that has found its batch.
@@ -77,6 +70,15 @@ struct Open {
     gathered: Gathered,
     completion: Completion,
     due: bool,
+    /// The last of those that hand over many records at once to which its completion was given.
+    round: u64,
+}
+
+impl Open {
+    fn add(&mut self, record: &Record, charge: usize, time: Timestamp) {
+        self.gathered.builder.push(record, time);
+        self.gathered.charge += charge;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,7 @@ enum State {
 #[derive(Debug)]
 struct Lane {
     place: Place,
+    topic: TopicIndex,
     open: Option<Open>,
     sealed: VecDeque<Gathered>,
     state: State,
@@ -97,17 +100,17 @@ struct Lane {
 }
 
 impl Lane {
+    /// True when its open batch takes a record of this size too.
+    fn has_room(&self, charge: usize, batch_bytes: usize) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            let builder = &open.gathered.builder;
+            builder.bytes() + charge <= batch_bytes && !builder.is_full()
+        })
+    }
+
     fn has_due(&self) -> bool {
         !self.sealed.is_empty() || self.open.as_ref().is_some_and(|open| open.due)
     }
-}
-
-#[derive(Debug, Default)]
-struct TopicLanes {
-    by_partition: HashMap<Partition, LaneId>,
-    /// The partition that records without a key go to until its batch is closed.
-    sticky: Option<Partition>,
-    rotation: u32,
 }
 
 /// Gathers records. See the head of the file.
@@ -116,14 +119,19 @@ pub(super) struct Accumulator {
     batch_bytes: usize,
     linger: Duration,
     compression: Compression,
-    rng: Rng,
-    topics: HashMap<TopicName, TopicLanes>,
+    topics: Topics,
+    /// Topics whose number of partitions should be asked for again.
+    aged: Vec<TopicName>,
     lanes: Vec<Lane>,
     /// Lanes in state Ready, in turn.
     ready: VecDeque<LaneId>,
     /// Open batches that are not due yet, one at most for each lane, by the time when they will be.
     lingering: BTreeSet<(Instant, LaneId)>,
     next_serial: Serial,
+    /// Counts the times at which many records were handed over at once.
+    next_round: u64,
+    /// Those who wait for room in the buffer. While there are any nothing lingers: only what is sent makes room.
+    hungry: usize,
 }
 
 impl Accumulator {
@@ -132,52 +140,70 @@ impl Accumulator {
             batch_bytes: config.batch_bytes,
             linger: config.linger,
             compression: config.compression,
-            rng: Rng::new(config.backoff.seed),
-            topics: HashMap::new(),
+            topics: Topics::new(Rng::new(config.backoff.seed)),
+            aged: Vec::new(),
             lanes: Vec::new(),
             ready: VecDeque::new(),
             lingering: BTreeSet::new(),
             next_serial: 0,
+            next_round: 0,
+            hungry: 0,
         }
     }
 
-    /// Adds a record to the batch of its partition. `time` stands in for a time of its own.
+    /// Adds a record, charged with so many bytes, to the batch of this partition, or without one to where its key
+    /// belongs; without a key, to the batch of all that have none. `time` stands in for a time of its own.
+    ///
+    /// `None` when that takes the number of the topic's partitions, which is not known: [`Self::topics_mut`] takes it.
     pub(super) fn push(
         &mut self,
         topic: &TopicName,
-        route: Route,
+        partition: Option<Partition>,
         record: &Record,
+        charge: usize,
         time: Timestamp,
-        now: Instant,
-    ) -> Pushed {
-        let charge = encoded_bytes_max(record);
-        let mut lane_id = self.route(topic, route);
-        if self.lacks_room(lane_id, charge) {
-            self.seal(lane_id);
-            // Sealing may have ended the stickiness: the record then opens the next partition's batch.
-            lane_id = self.route(topic, route);
-            if self.lacks_room(lane_id, charge) {
-                self.seal(lane_id);
-            }
-        }
-        let alarm_before = self.alarm();
-        let was_ready = !self.ready.is_empty();
-        if self.lanes[lane_id].open.is_none() {
-            self.open(lane_id, charge, now);
-        }
-        let lane = &mut self.lanes[lane_id];
-        let open = lane.open.as_mut().expect("opened above when there was none");
-        let index = open.gathered.builder.record_count();
-        open.gathered.builder.push(record, time);
-        open.gathered.charge += charge;
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Pushed> {
+        let topic = self.topics.index(topic);
+        let (lane_id, wake) = self.make_room(topic, partition, record, charge, now)?;
+        let (place, open) = self.opened(lane_id);
         let ticket = Ticket {
             batch: open.completion.clone(),
-            partition: lane.place.partition,
-            index: u64::try_from(index).unwrap_or(u64::MAX),
+            partition: place.partition,
+            index: u64::try_from(open.gathered.builder.record_count()).unwrap_or(u64::MAX),
             timestamp: record.timestamp.unwrap_or(time),
         };
-        let wake = (!was_ready && !self.ready.is_empty()) || self.alarm() != alarm_before;
-        Pushed { ticket, wake }
+        open.add(record, charge, time);
+        Some(Pushed { ticket, wake })
+    }
+
+    /// Adds records, each as [`Self::push`] does, all of them or none. Their batches are added to those that `tickets`
+    /// wait for. True when the sender has something new to do or to wait for.
+    pub(super) fn push_all(
+        &mut self,
+        topic: &TopicName,
+        partition: Option<Partition>,
+        records: &[Weighed],
+        time: Timestamp,
+        now: impl Fn() -> Instant,
+        tickets: &mut Tickets,
+    ) -> Option<bool> {
+        let topic = self.topics.index(topic);
+        self.next_round += 1;
+        let round = self.next_round;
+        let mut wake_sender = false;
+        for Weighed { record, charge } in records {
+            // It is the first record for which this can fail: what is known of the topic does not change in between.
+            let (lane_id, wake) = self.make_room(topic, partition, record, *charge, &now)?;
+            wake_sender |= wake;
+            let (_, open) = self.opened(lane_id);
+            if open.round != round {
+                open.round = round;
+                tickets.add(&open.completion);
+            }
+            open.add(record, *charge, time);
+        }
+        Some(wake_sender)
     }
 
     /// The next batch that is due, from the lanes in turn. A lane whose window has no room is parked until
@@ -238,45 +264,96 @@ impl Accumulator {
         &self.lanes[lane_id].place
     }
 
-    fn route(&mut self, topic: &TopicName, route: Route) -> LaneId {
-        if !self.topics.contains_key(topic) {
-            // The upper half is as random as the lower one.
-            let rotation = u32::try_from(self.rng.next() >> 32).unwrap_or(0);
-            let lanes = TopicLanes { rotation, ..TopicLanes::default() };
-            self.topics.insert(topic.clone(), lanes);
-        }
-        let lanes = self.topics.get_mut(topic).expect("inserted above when it was absent");
-        let partition = match route {
-            Route::To(partition) => partition,
-            Route::Sticky { partition_count } => {
-                let known = lanes.sticky.filter(|sticky| sticky.get() < partition_count);
-                known.unwrap_or_else(|| {
-                    lanes.rotation = lanes.rotation.wrapping_add(1);
-                    let index = lanes.rotation.checked_rem(partition_count).unwrap_or(0);
-                    let next = Partition::new(index.into()).unwrap_or(Partition::ZERO);
-                    lanes.sticky = Some(next);
-                    next
-                })
-            }
-        };
-        *lanes.by_partition.entry(partition).or_insert_with(|| {
-            self.lanes.push(Lane {
-                place: Place { topic: topic.clone(), partition },
-                open: None,
-                sealed: VecDeque::new(),
-                state: State::Resting,
-                bytes_hint: 0,
-            });
-            self.lanes.len() - 1
-        })
+    /// The topics that are written to.
+    pub(super) fn topics_mut(&mut self) -> &mut Topics {
+        &mut self.topics
     }
 
-    /// True when the open batch of the lane cannot take a record of this size too.
-    fn lacks_room(&self, lane_id: LaneId, charge: usize) -> bool {
-        self.lanes[lane_id].open.as_ref().is_some_and(|open| {
-            let builder = &open.gathered.builder;
-            builder.bytes() + charge > self.batch_bytes || builder.is_full()
-        })
+    /// The topics whose number of partitions should be asked for again, each told once.
+    pub(super) fn take_aged(&mut self) -> Vec<TopicName> {
+        std::mem::take(&mut self.aged)
+    }
+
+    /// The broker does not know this lane's topic or partition: what was known of the topic is wrong.
+    pub(super) fn forget_topic(&mut self, lane_id: LaneId) {
+        self.topics.forget(self.lanes[lane_id].topic);
+    }
+
+    /// Somebody waits for room in the buffer, until [`Self::fed`].
+    pub(super) fn hungry(&mut self) {
+        self.hungry += 1;
+        self.expedite();
+    }
+
+    /// Somebody waits for room no longer.
+    pub(super) fn fed(&mut self) {
+        self.hungry -= 1;
+    }
+
+    /// The lane that a record belongs to, with an open batch that has room for it; and whether the sender has something
+    /// new to do or to wait for.
+    fn make_room(
+        &mut self,
+        topic: TopicIndex,
+        partition: Option<Partition>,
+        record: &Record,
+        charge: usize,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<(LaneId, bool)> {
+        let mut lane_id = self.route(topic, partition, record)?;
+        // Almost always the batch is open and has room: then nobody else need know.
+        if self.lanes[lane_id].has_room(charge, self.batch_bytes) {
+            return Some((lane_id, false));
+        }
+        let alarm_before = self.alarm();
+        let was_ready = !self.ready.is_empty();
+        if self.seal(lane_id) {
+            // That may have ended the stickiness: the record then goes with the next partition's batch.
+            lane_id = self.route(topic, partition, record)?;
+            if !self.lanes[lane_id].has_room(charge, self.batch_bytes) {
+                self.seal(lane_id);
+            }
+        }
+        if self.lanes[lane_id].open.is_none() {
+            self.open(lane_id, charge, now());
+        }
+        let wake = (!was_ready && !self.ready.is_empty()) || self.alarm() != alarm_before;
+        Some((lane_id, wake))
+    }
+
+    /// The open batch that [`Self::make_room`] has made sure of.
+    fn opened(&mut self, lane_id: LaneId) -> (&Place, &mut Open) {
+        let lane = &mut self.lanes[lane_id];
+        (&lane.place, lane.open.as_mut().expect("room was made in it just now"))
+    }
+
+    fn route(
+        &mut self,
+        topic: TopicIndex,
+        partition: Option<Partition>,
+        record: &Record,
+    ) -> Option<LaneId> {
+        let partition = match partition {
+            Some(partition) => partition,
+            None => self.topics.choose(topic, record.key.as_deref())?,
+        };
+        let known = self.topics.lane(topic, partition);
+        Some(known.unwrap_or_else(|| self.add_lane(topic, partition)))
+    }
+
+    fn add_lane(&mut self, topic: TopicIndex, partition: Partition) -> LaneId {
+        let place = Place { topic: self.topics.name(topic).clone(), partition };
+        self.lanes.push(Lane {
+            place,
+            topic,
+            open: None,
+            sealed: VecDeque::new(),
+            state: State::Resting,
+            bytes_hint: 0,
+        });
+        let lane_id = self.lanes.len() - 1;
+        self.topics.set_lane(topic, partition, lane_id);
+        lane_id
     }
 
     fn open(&mut self, lane_id: LaneId, charge: usize, now: Instant) {
@@ -290,19 +367,22 @@ impl Accumulator {
             opened: now,
         };
         self.next_serial += 1;
-        self.lanes[lane_id].open = Some(Open { gathered, completion, due: false });
-        if self.linger.is_zero() {
+        self.lanes[lane_id].open = Some(Open { gathered, completion, due: false, round: 0 });
+        let topic = self.lanes[lane_id].topic;
+        self.aged.extend(self.topics.aged(topic, now));
+        if self.linger.is_zero() || self.hungry > 0 {
             self.make_due(lane_id);
         } else {
             self.lingering.insert((now + self.linger, lane_id));
         }
     }
 
-    fn seal(&mut self, lane_id: LaneId) {
-        if let Some(gathered) = self.close(lane_id) {
-            self.lanes[lane_id].sealed.push_back(gathered);
-            self.ready_if_due(lane_id);
-        }
+    /// Ends the open batch of a lane; false when there is none.
+    fn seal(&mut self, lane_id: LaneId) -> bool {
+        let Some(gathered) = self.close(lane_id) else { return false };
+        self.lanes[lane_id].sealed.push_back(gathered);
+        self.ready_if_due(lane_id);
+        true
     }
 
     /// Ends the open batch of a lane, and with it the stickiness to its partition.
@@ -311,11 +391,7 @@ impl Accumulator {
         let open = lane.open.take()?;
         lane.bytes_hint = open.gathered.builder.bytes().saturating_sub(HEADER_BYTES);
         self.lingering.remove(&(open.gathered.opened + self.linger, lane_id));
-        if let Some(topic) = self.topics.get_mut(&lane.place.topic)
-            && topic.sticky == Some(lane.place.partition)
-        {
-            topic.sticky = None;
-        }
+        self.topics.unstick(lane.topic, lane.place.partition);
         Some(open.gathered)
     }
 
@@ -356,7 +432,9 @@ impl Accumulator {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use protocol::record::encoded_bytes_max;
 
+    use super::super::topics::AGE_MAX;
     use super::*;
 
     const TIME: Timestamp = Timestamp(1);
@@ -372,8 +450,18 @@ mod tests {
         "t".parse().unwrap()
     }
 
-    fn to(partition: i64) -> Route {
-        Route::To(Partition::new(partition).unwrap())
+    fn to(partition: i64) -> Option<Partition> {
+        Some(Partition::new(partition).unwrap())
+    }
+
+    fn push(
+        accumulator: &mut Accumulator,
+        partition: Option<Partition>,
+        record: &Record,
+        now: Instant,
+    ) -> Pushed {
+        let charge = encoded_bytes_max(record);
+        accumulator.push(&topic(), partition, record, charge, TIME, || now).unwrap()
     }
 
     fn values(gathered: Gathered) -> Vec<Vec<u8>> {
@@ -409,7 +497,7 @@ mod tests {
                 let record = Record::of_value(value.clone());
                 charges += encoded_bytes_max(&record) as i64;
                 given[partition as usize].push(value);
-                accumulator.push(&topic(), to(partition), &record, TIME, now);
+                push(&mut accumulator, to(partition), &record, now);
                 now += Duration::from_millis(wait_ms);
                 while let Some((lane_id, gathered)) = accumulator.take(now, |_| has_room) {
                     keep(&accumulator, lane_id, gathered);
@@ -432,9 +520,9 @@ mod tests {
     fn a_batch_waits_for_its_linger_and_no_longer() {
         let mut accumulator = accumulator(1024, 5);
         let start = Instant::now();
-        let pushed = accumulator.push(&topic(), to(0), &Record::of_value("a"), TIME, start);
+        let pushed = push(&mut accumulator, to(0), &Record::of_value("a"), start);
         assert!(pushed.wake, "the sender has to wait for the linger");
-        let again = accumulator.push(&topic(), to(0), &Record::of_value("b"), TIME, start);
+        let again = push(&mut accumulator, to(0), &Record::of_value("b"), start);
         assert!(!again.wake, "it waits already");
         let due = start + Duration::from_millis(5);
         assert_eq!(accumulator.alarm(), Some(due));
@@ -448,9 +536,9 @@ mod tests {
         let mut accumulator = accumulator(1024, 60_000);
         let start = Instant::now();
         let record = Record::of_value(vec![0; 600]);
-        accumulator.push(&topic(), to(0), &record, TIME, start);
+        push(&mut accumulator, to(0), &record, start);
         assert!(accumulator.take(start, |_| true).is_none());
-        assert!(accumulator.push(&topic(), to(0), &record, TIME, start).wake);
+        assert!(push(&mut accumulator, to(0), &record, start).wake);
         assert_eq!(values(accumulator.take(start, |_| true).unwrap().1).len(), 1);
         assert!(accumulator.take(start, |_| true).is_none());
     }
@@ -459,9 +547,9 @@ mod tests {
     fn without_room_a_lane_gathers_on_and_wakes_nobody() {
         let mut accumulator = accumulator(1024, 0);
         let start = Instant::now();
-        assert!(accumulator.push(&topic(), to(0), &Record::of_value("a"), TIME, start).wake);
+        assert!(push(&mut accumulator, to(0), &Record::of_value("a"), start).wake);
         assert!(accumulator.take(start, |_| false).is_none());
-        assert!(!accumulator.push(&topic(), to(0), &Record::of_value("b"), TIME, start).wake);
+        assert!(!push(&mut accumulator, to(0), &Record::of_value("b"), start).wake);
         accumulator.unpark(0);
         let (_, gathered) = accumulator.take(start, |_| true).unwrap();
         assert_eq!(values(gathered), [b"a", b"b"]);
@@ -471,13 +559,13 @@ mod tests {
     fn records_without_a_key_change_their_partition_with_each_batch() {
         let mut accumulator = accumulator(1024, 60_000);
         let start = Instant::now();
-        let route = Route::Sticky { partition_count: 3 };
+        accumulator.topics_mut().learn(&topic(), 3, start);
         let mut partitions = Vec::new();
         for _ in 0..6 {
             let mut in_batch = Vec::new();
             for _ in 0..2 {
                 let record = Record::of_value("x");
-                let pushed = accumulator.push(&topic(), route, &record, TIME, start);
+                let pushed = push(&mut accumulator, None, &record, start);
                 in_batch.push(pushed.ticket.partition);
             }
             assert_eq!(in_batch[0], in_batch[1], "a batch keeps together");
@@ -489,5 +577,49 @@ mod tests {
         first_round.sort_unstable();
         assert_eq!(first_round, [0, 1, 2]);
         assert_eq!(partitions[..3], partitions[3..]);
+    }
+
+    #[test]
+    fn without_the_number_of_partitions_only_a_given_one_will_do() {
+        let mut accumulator = accumulator(1024, 0);
+        let start = Instant::now();
+        let record = Record::of_value("a");
+        assert!(accumulator.push(&topic(), None, &record, 60, TIME, || start).is_none());
+        assert!(accumulator.take(start, |_| true).is_none());
+        assert_eq!(push(&mut accumulator, to(1), &record, start).ticket.index, 0);
+        accumulator.topics_mut().learn(&topic(), 2, start);
+        assert!(accumulator.push(&topic(), None, &record, 60, TIME, || start).is_some());
+        accumulator.forget_topic(0);
+        assert!(accumulator.push(&topic(), None, &record, 60, TIME, || start).is_none());
+    }
+
+    #[test]
+    fn while_somebody_waits_for_room_nothing_lingers() {
+        let mut accumulator = accumulator(1024, 60_000);
+        let start = Instant::now();
+        push(&mut accumulator, to(0), &Record::of_value("a"), start);
+        accumulator.hungry();
+        assert!(accumulator.take(start, |_| true).is_some());
+        assert!(push(&mut accumulator, to(0), &Record::of_value("b"), start).wake);
+        assert!(accumulator.take(start, |_| true).is_some());
+        accumulator.fed();
+        push(&mut accumulator, to(0), &Record::of_value("c"), start);
+        assert!(accumulator.take(start, |_| true).is_none());
+    }
+
+    #[test]
+    fn an_old_number_of_partitions_is_told_when_a_batch_is_opened() {
+        let mut accumulator = accumulator(1024, 60_000);
+        let start = Instant::now();
+        accumulator.topics_mut().learn(&topic(), 2, start);
+        let later = start + AGE_MAX;
+        push(&mut accumulator, None, &Record::of_value("a"), start);
+        push(&mut accumulator, None, &Record::of_value("b"), later);
+        assert!(accumulator.take_aged().is_empty());
+        accumulator.expedite();
+        assert!(accumulator.take(later, |_| true).is_some());
+        push(&mut accumulator, None, &Record::of_value("c"), later);
+        assert_eq!(accumulator.take_aged(), [topic()]);
+        assert!(accumulator.take_aged().is_empty());
     }
 }

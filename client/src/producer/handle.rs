@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use protocol::compression::Compression;
 use protocol::id::{Partition, TopicName};
 use protocol::limits::{BATCH_BYTES_MAX, HEADERS_PER_RECORD_MAX};
 use protocol::outcome::Outcome;
 use protocol::record::{Record, encoded_bytes_max};
+use tokio::sync::{SemaphorePermit, TryAcquireError};
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
-use super::accumulator::Route;
-use super::partitioner::partition_for_key;
+use super::accumulator::{Pushed, Weighed};
 use super::sender::Sender;
-use super::shared::Shared;
-use super::ticket::Ticket;
+use super::shared::{Shared, State};
+use super::ticket::{Ticket, Tickets};
 use crate::clock;
-use crate::config::ProducerConfig;
+use crate::config::{BUFFER_BYTES_MIN, ProducerConfig};
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::transport::Transport;
@@ -23,6 +25,12 @@ use crate::transport::Transport;
 /// Largest record, in bytes as encoded: the largest batch, with room for its header and for what a codec adds to bytes
 /// that do not shrink (a sixth at most).
 const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX / 4 * 3;
+
+/// Many records are handed over in pieces of so many at most: one look at the clock, one lock.
+const CHUNK_RECORDS: usize = 256;
+
+/// And of so many bytes at most, but for a single record: no more than the smallest buffer.
+const CHUNK_BYTES: usize = BUFFER_BYTES_MIN;
 
 /// Sends records. Cloning it is cheap; all clones are one producer.
 ///
@@ -78,22 +86,93 @@ impl Producer {
         partition: Option<Partition>,
         record: Record,
     ) -> Result<Ticket> {
-        let charge = self.charge(topic, &record)?;
-        let route = self.route(topic, partition, &record).await?;
-        let room = self.shared.memory.acquire_many(charge).await.map_err(|_| closed())?;
-        let pushed = {
-            let mut state = self.shared.state.lock();
-            if state.closed {
-                return Err(closed());
+        // A task that only sends gives way to others now and then, also where the sender has no thread of its own.
+        consume_budget().await;
+        let charge = self.weigh(topic, &record)?;
+        loop {
+            let room = self.room(charge).await?;
+            let time = record.timestamp.unwrap_or_else(clock::now);
+            let pushed = self.open_state()?.accumulator.push(
+                topic,
+                partition,
+                &record,
+                charge,
+                time,
+                Instant::now,
+            );
+            let Some(Pushed { ticket, wake }) = pushed else {
+                drop(room);
+                self.learn(topic).await?;
+                continue;
+            };
+            // Given back when the batch is settled.
+            room.forget();
+            if wake {
+                self.shared.wake.notify_one();
             }
-            state.accumulator.push(topic, route, &record, clock::now(), Instant::now())
-        };
-        // Given back when the batch is settled.
-        room.forget();
-        if pushed.wake {
-            self.shared.wake.notify_one();
+            return Ok(ticket);
         }
-        Ok(pushed.ticket)
+    }
+
+    /// Hands many records over, each as [`Self::send`] does, in their order: much cheaper where there are many small
+    /// ones. Those that have no time get the same one, a few hundred at a time.
+    ///
+    /// Waits as [`Self::send`] does. May be cancelled: some of the first records may have been handed over then, and
+    /// no other.
+    ///
+    /// ```
+    /// use protocol::record::Record;
+    /// use thalweg_client::fake::FakeBroker;
+    /// use thalweg_client::producer::{Producer, ProducerConfig};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = FakeBroker::with_topic("ratings", 3);
+    /// let producer = Producer::new(broker.clone(), ProducerConfig::default());
+    /// let topic = "ratings".parse()?;
+    /// let ratings = (0..1000).map(|user| Record::new(format!("user {user}"), "5 stars"));
+    /// producer.send_all(&topic, None, ratings).await?.await?;
+    /// assert_eq!(broker.records(&topic).len(), 1000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    ///
+    /// # After an error
+    /// It was met by one record, which was not handed over, nor was any behind it. Of those before it the first ones
+    /// may have been: [`Self::flush`] waits for them and tells what became of them.
+    pub async fn send_all(
+        &self,
+        topic: &TopicName,
+        partition: Option<Partition>,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<Tickets> {
+        let mut records = records.into_iter();
+        let mut tickets = Tickets::default();
+        let mut chunk = Vec::new();
+        // The first record that the last chunk had no room for.
+        let mut next = None;
+        loop {
+            let mut bytes = 0;
+            while chunk.len() < CHUNK_RECORDS
+                && let Some(record) = next.take().or_else(|| records.next())
+            {
+                let charge = self.weigh(topic, &record)?;
+                if bytes > 0 && bytes + charge > CHUNK_BYTES {
+                    next = Some(record);
+                    break;
+                }
+                bytes += charge;
+                chunk.push(Weighed { record, charge });
+            }
+            if chunk.is_empty() {
+                return Ok(tickets);
+            }
+            consume_budget().await;
+            self.push_all(topic, partition, &chunk, bytes, &mut tickets).await?;
+            chunk.clear();
+        }
     }
 
     /// Sends what is gathered without waiting for its linger, and waits until everything handed over before is settled.
@@ -127,8 +206,51 @@ impl Producer {
         self.flush().await
     }
 
-    /// Bytes of the buffer that a record takes.
-    fn charge(&self, topic: &TopicName, record: &Record) -> Result<u32> {
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    async fn push_all(
+        &self,
+        topic: &TopicName,
+        partition: Option<Partition>,
+        records: &[Weighed],
+        bytes: usize,
+        tickets: &mut Tickets,
+    ) -> Result<()> {
+        loop {
+            let room = self.room(bytes).await?;
+            let time = clock::now();
+            let pushed = self.open_state()?.accumulator.push_all(
+                topic,
+                partition,
+                records,
+                time,
+                Instant::now,
+                tickets,
+            );
+            let Some(wake) = pushed else {
+                drop(room);
+                self.learn(topic).await?;
+                continue;
+            };
+            room.forget();
+            if wake {
+                self.shared.wake.notify_one();
+            }
+            return Ok(());
+        }
+    }
+
+    /// The state, as long as the producer takes records.
+    fn open_state(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.shared.state.lock();
+        if state.closed { Err(closed()) } else { Ok(state) }
+    }
+
+    /// The bytes of the buffer that a record takes.
+    fn weigh(&self, topic: &TopicName, record: &Record) -> Result<usize> {
         let headers = record.headers.len();
         if headers > HEADERS_PER_RECORD_MAX {
             return Err(Error::new(
@@ -146,30 +268,58 @@ impl Producer {
             }
         };
         let most = most.min(self.shared.config.buffer_bytes);
-        u32::try_from(bytes).ok().filter(|_| bytes <= most).ok_or_else(|| {
-            Error::new(
+        if bytes > most {
+            return Err(Error::new(
                 Outcome::BatchTooLarge,
                 format!(
                     "a record for topic {topic} takes {bytes} bytes; the producer's buffer and the largest batch allow {most}"
                 ),
-            )
-        })
+            ));
+        }
+        Ok(bytes)
     }
 
-    async fn route(
-        &self,
-        topic: &TopicName,
-        partition: Option<Partition>,
-        record: &Record,
-    ) -> Result<Route> {
-        if let Some(partition) = partition {
-            return Ok(Route::To(partition));
+    /// Room in the buffer for so many bytes. Nobody overtakes those who wait.
+    async fn room(&self, bytes: usize) -> Result<SemaphorePermit<'_>> {
+        // Records and chunks are no larger than the buffer, whose bounds are far below that.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        match self.shared.memory.try_acquire_many(bytes) {
+            Ok(room) => Ok(room),
+            Err(TryAcquireError::Closed) => Err(closed()),
+            Err(TryAcquireError::NoPermits) => {
+                let _hungry = Hungry::new(&self.shared);
+                self.shared.memory.acquire_many(bytes).await.map_err(|_| closed())
+            }
         }
-        let partition_count = self.shared.metadata.partition_count(topic).await?;
-        Ok(match &record.key {
-            Some(key) => Route::To(partition_for_key(key, partition_count)),
-            None => Route::Sticky { partition_count },
-        })
+    }
+
+    /// Asks how many partitions a topic has, unless another has done so meanwhile.
+    async fn learn(&self, topic: &TopicName) -> Result<()> {
+        let _asking = self.shared.asking.lock().await;
+        if self.shared.state.lock().accumulator.topics_mut().is_known(topic) {
+            return Ok(());
+        }
+        let partitions = self.shared.metadata.partition_count(topic).await?;
+        let mut state = self.shared.state.lock();
+        state.accumulator.topics_mut().learn(topic, partitions, Instant::now());
+        Ok(())
+    }
+}
+
+/// Somebody who waits for room, for as long as this lives: what is gathered is then sent without its linger.
+struct Hungry<'a>(&'a Shared);
+
+impl<'a> Hungry<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.state.lock().accumulator.hungry();
+        shared.wake.notify_one();
+        Self(shared)
+    }
+}
+
+impl Drop for Hungry<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().accumulator.fed();
     }
 }
 

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::future::{self, BoxFuture};
 use futures_util::stream::FuturesUnordered;
+use protocol::id::TopicName;
 use protocol::limits::{ENTRIES_PER_REQUEST_MAX, MIB};
 use protocol::outcome::Outcome;
 use protocol::verbs::{ProduceReply, ProduceRequest, ProducerIdentity};
 use tokio::time::Instant;
 
-use super::accumulator::{LaneId, Serial};
+use super::accumulator::Serial;
 use super::shared::Shared;
+use super::topics::LaneId;
 use super::window::{Failure, RequestId, Window};
 use crate::error::{Error, Result};
 use crate::retry::Backoff;
@@ -133,7 +135,7 @@ impl Sender {
     /// Moves batches that are due into windows that have room.
     fn gather(&mut self, now: Instant) {
         let mut touched = BTreeSet::new();
-        {
+        let aged = {
             let mut state = self.shared.state.lock();
             let windows = &mut self.windows;
             while let Some((lane, gathered)) =
@@ -149,6 +151,10 @@ impl Sender {
             }
             self.gather_at = state.accumulator.alarm();
             self.finished = state.closed && state.accumulator.next_serial() == self.settled_below;
+            state.accumulator.take_aged()
+        };
+        for topic in aged {
+            tokio::spawn(ask_again(Arc::clone(&self.shared), topic));
         }
         for lane in touched {
             self.touch(lane, now);
@@ -302,11 +308,12 @@ impl Sender {
         while let Some(settled) = self.windows[lane].pop_settled() {
             any = true;
             if let Err(error) = &settled.delivery {
-                if matches!(error.outcome(), Outcome::UnknownTopic | Outcome::UnknownPartition) {
-                    self.shared.metadata.forget(&self.windows[lane].place().topic);
-                }
                 tracing::warn!(%error, "a batch was given up");
-                self.shared.state.lock().failure.get_or_insert_with(|| error.clone());
+                let mut state = self.shared.state.lock();
+                if matches!(error.outcome(), Outcome::UnknownTopic | Outcome::UnknownPartition) {
+                    state.accumulator.forget_topic(lane);
+                }
+                state.failure.get_or_insert_with(|| error.clone());
             }
             // Nobody may wait for it: records can be sent without looking at their tickets.
             drop(settled.complete.send(settled.delivery));
@@ -327,6 +334,14 @@ impl Sender {
         let work = !self.sendable.is_empty() || !self.nameless.is_empty();
         let pause = self.pause_until.filter(|at| work && *at > now);
         lanes.into_iter().chain(self.gather_at).chain(pause).min()
+    }
+}
+
+/// Learns anew how many partitions a topic has. While the broker is away the old number is good enough.
+async fn ask_again(shared: Arc<Shared>, topic: TopicName) {
+    if let Ok(partitions) = shared.metadata.ask_once(&topic).await {
+        let mut state = shared.state.lock();
+        state.accumulator.topics_mut().learn(&topic, partitions, Instant::now());
     }
 }
 

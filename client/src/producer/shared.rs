@@ -13,6 +13,8 @@ use crate::metadata::Metadata;
 pub(super) struct Shared {
     pub(super) config: ProducerConfig,
     pub(super) metadata: Metadata,
+    /// Held by the one who asks for a topic that is new, so that many handles ask once.
+    pub(super) asking: tokio::sync::Mutex<()>,
     /// Bytes that may still be handed over. Taken before a record enters a batch, given back when its batch is settled;
     /// closed with the producer.
     pub(super) memory: Semaphore,
@@ -40,6 +42,7 @@ impl Shared {
         Self {
             memory: Semaphore::new(config.buffer_bytes),
             metadata,
+            asking: tokio::sync::Mutex::default(),
             wake: Notify::new(),
             state: Mutex::new(State { accumulator, closed: false, failure: None }),
             settled: watch::Sender::new(0),

@@ -12,11 +12,14 @@ use protocol::id::{Offset, Partition, Timestamp, TopicName};
 use protocol::limits::HEADERS_PER_RECORD_MAX;
 use protocol::outcome::Outcome;
 use protocol::record::{Header, Record, encoded_bytes_max};
+use protocol::verbs::TopicChange;
 
+use super::topics::AGE_MAX;
 use super::*;
 use crate::error::Result;
 use crate::fake::{Call, FakeBroker, Fault};
 use crate::partitioner::partition_for_key;
+use crate::transport::Transport as _;
 
 fn topic() -> TopicName {
     "t".parse().unwrap()
@@ -148,6 +151,12 @@ fn check(run: &Run) {
             }
             Err(error) => assert!(copies.is_empty(), "{index} is there in spite of {error}"),
         }
+        // What breaks here passes at once, so nobody's time may run out: two minutes are for a broker that is away.
+        let out_of_time = [Outcome::TimedOut, Outcome::Unavailable];
+        assert!(
+            !fate.as_ref().is_err_and(|error| out_of_time.contains(&error.outcome())),
+            "{index} waited in vain: {fate:?}"
+        );
     }
     for pair in run.log.windows(2) {
         let ((partition, _, earlier), (next_partition, _, later)) = (pair[0], pair[1]);
@@ -260,6 +269,186 @@ async fn memory_is_bounded_and_given_back() {
     }
     producer.close().await.unwrap();
     assert_eq!(broker.records(&topic()).len(), fit + 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_room_does_not_wait_for_a_linger() {
+    let broker = FakeBroker::with_topic("t", 3);
+    let producer = Producer::new(broker.clone(), patient().buffer_bytes(64 * 1024));
+    let started = std::time::Instant::now();
+    let mut tickets = Vec::new();
+    for index in 0..30 {
+        let partition = Partition::new(index % 3).unwrap();
+        let record = Record::of_value(vec![0; 10_000]);
+        tickets.push(producer.send(&topic(), Some(partition), record).await.unwrap());
+    }
+    assert!(started.elapsed() < Duration::from_secs(30), "it waited for the linger");
+    producer.close().await.unwrap();
+    for delivered in join_all(tickets).await {
+        delivered.unwrap();
+    }
+    assert_eq!(broker.records(&topic()).len(), 30);
+}
+
+/// Polls a future a few times while everything else runs, and drops it.
+async fn give_up(future: impl Future) {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..20 {
+        assert!(futures_util::poll!(&mut future).is_pending(), "it had to wait");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_hands_nothing_over_and_takes_no_room_along() {
+    let broker = FakeBroker::with_topic("t", 1);
+    broker.hold_answers(true);
+    let producer = Producer::new(broker.clone(), config().buffer_bytes(64 * 1024));
+    let record = |number: usize| {
+        let mut value = number.to_string();
+        value.extend(std::iter::repeat_n(' ', 40_000));
+        Record::of_value(value)
+    };
+    let first = producer.send(&topic(), None, record(0)).await.unwrap();
+    give_up(producer.send(&topic(), None, record(1))).await;
+    give_up(producer.send_all(&topic(), None, [record(2), record(3)])).await;
+    // A ticket that is dropped changes nothing for its record.
+    give_up(first).await;
+    broker.hold_answers(false);
+    for number in 4..10 {
+        // All of the buffer is there again each time.
+        let ticket = producer.send(&topic(), None, record(number)).await.unwrap();
+        ticket.await.unwrap();
+    }
+    producer.close().await.unwrap();
+    let stored: Vec<usize> = broker
+        .records(&topic())
+        .iter()
+        .map(|(_, _, it)| std::str::from_utf8(it.value.as_ref().unwrap()).unwrap())
+        .map(|text| text.trim_end().parse().unwrap())
+        .collect();
+    assert_eq!(stored, [0, 4, 5, 6, 7, 8, 9]);
+}
+
+#[tokio::test]
+async fn a_question_that_is_given_up_is_asked_by_the_next() {
+    let broker = FakeBroker::with_topic("t", 1);
+    broker.fail(Call::Admin, Fault::Refuse(Outcome::Busy), 100_000);
+    let producer = Producer::new(broker.clone(), config());
+    give_up(producer.send(&topic(), None, Record::of_value("0"))).await;
+    broker.heal();
+    producer.send(&topic(), None, Record::of_value("1")).await.unwrap().await.unwrap();
+    assert_eq!(broker.records(&topic()).len(), 1);
+}
+
+#[tokio::test]
+async fn many_records_at_once_are_stored_as_one_by_one() {
+    let broker = FakeBroker::with_topic("t", 3);
+    let producer = Producer::new(broker.clone(), config().buffer_bytes(64 * 1024));
+    // More than the buffer holds, more than a piece holds, and some larger than a piece.
+    let sizes = (0..2_000).map(|number| if number % 500 == 7 { 60_000 } else { number % 90 });
+    let records: Vec<Record> = (0..)
+        .zip(sizes)
+        .map(|(number, bytes)| Record::new((number % 10).to_string(), vec![b'x'; bytes]))
+        .map(|record| record.header("h", "v"))
+        .collect();
+    producer.send_all(&topic(), None, records.clone()).await.unwrap().await.unwrap();
+    let stored = broker.records(&topic());
+    assert_eq!(stored.len(), records.len());
+    for partition in Partition::all(3) {
+        let expected = records
+            .iter()
+            .filter(|record| partition_for_key(record.key.as_ref().unwrap(), 3) == partition);
+        let found = stored.iter().filter(|(at, ..)| *at == partition);
+        for (expected, (_, _, found)) in expected.zip(found) {
+            assert_eq!((&expected.key, &expected.value), (&found.key, &found.value));
+            assert!(found.timestamp.is_some());
+        }
+    }
+    let none = producer.send_all(&topic(), None, std::iter::empty()).await.unwrap();
+    none.await.unwrap();
+}
+
+#[tokio::test]
+async fn many_records_at_once_tell_their_first_failure() {
+    let broker = FakeBroker::with_topic("t", 1);
+    let producer = Producer::new(broker.clone(), config());
+    let two = || [Record::of_value("0"), Record::of_value("1")];
+    broker.fail(Call::Produce, Fault::Refuse(Outcome::InvalidRecord), 1);
+    let tickets = producer.send_all(&topic(), None, two()).await.unwrap();
+    assert_eq!(outcome(tickets.await), Outcome::InvalidRecord);
+    let nowhere = "nowhere".parse().unwrap();
+    let refused = producer.send_all(&nowhere, None, two()).await;
+    assert_eq!(outcome(refused.map(drop)), Outcome::UnknownTopic);
+    let large = Record::of_value(vec![0; 40_000_000]);
+    let refused = producer.send_all(&topic(), None, [large]).await;
+    assert_eq!(outcome(refused.map(drop)), Outcome::BatchTooLarge);
+    producer.send_all(&topic(), None, two()).await.unwrap().await.unwrap();
+    producer.close().await.unwrap_err();
+    let closed = producer.send_all(&topic(), None, two()).await;
+    assert_eq!(outcome(closed.map(drop)), Outcome::InvalidRequest);
+    assert_eq!(broker.records(&topic()).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_on_many_threads_share_a_producer() {
+    const TASKS: usize = 8;
+    const EACH: usize = 500;
+    let broker = FakeBroker::with_topic("t", 3);
+    // Little room, so that they wait for each other all the time.
+    let config = config().buffer_bytes(64 * 1024).batch_bytes(4_096);
+    let producer = Producer::new(broker.clone(), config.linger(Duration::from_secs(60)));
+    let tasks = (0..TASKS).map(|task| {
+        let producer = producer.clone();
+        tokio::spawn(async move {
+            for number in 0..EACH / 2 {
+                let record = Record::new(task.to_string(), number.to_string());
+                let ticket = producer.send(&topic(), None, record.header("h", "v")).await.unwrap();
+                if number % 50 == 0 {
+                    producer.flush().await.unwrap();
+                    ticket.await.unwrap();
+                }
+            }
+            let rest = EACH / 2..EACH;
+            let rest = rest.map(|number| Record::new(task.to_string(), number.to_string()));
+            let tickets = producer.send_all(&topic(), None, rest).await.unwrap();
+            producer.flush().await.unwrap();
+            tickets.await.unwrap();
+        })
+    });
+    for done in join_all(tasks.collect::<Vec<_>>()).await {
+        done.unwrap();
+    }
+    producer.close().await.unwrap();
+    for task in 0..TASKS {
+        let stored = broker.records(&topic());
+        let of_task =
+            stored.iter().filter(|(_, _, it)| *it.key.as_ref().unwrap() == task.to_string());
+        let numbers: Vec<usize> = of_task.map(|(_, _, it)| number(it)).collect();
+        assert_eq!(numbers, (0..EACH).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn more_partitions_are_noticed_after_a_while() {
+    let broker = FakeBroker::with_topic("t", 1);
+    let producer = Producer::new(broker.clone(), config());
+    producer.send(&topic(), None, Record::of_value("x")).await.unwrap().await.unwrap();
+    let change = TopicChange { partitions: Some(4), settings: Default::default() };
+    broker.alter_topic(topic(), change).await.unwrap();
+    let long_ago = tokio::time::Instant::now().checked_sub(AGE_MAX).unwrap();
+    let state = &producer.shared().state;
+    state.lock().accumulator.topics_mut().learn(&topic(), 1, long_ago);
+    // While it is asked for, the old number serves. Each batch goes to the next partition.
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let sent = producer.send(&topic(), None, Record::of_value("x")).await.unwrap();
+        if sent.await.unwrap().partition.get() == 3 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "it was never asked for");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The promise for one record, cheap: all records of a batch share one completion.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -53,17 +54,52 @@ impl Future for Ticket {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Placed>> {
         let delivery = std::task::ready!(Pin::new(&mut self.batch).poll(cx));
-        Poll::Ready(match delivery {
-            Ok(Ok(appended)) => Ok(Placed {
-                partition: self.partition,
-                offset: appended.base_offset.plus(self.index),
-                timestamp: appended.append_time.unwrap_or(self.timestamp),
-            }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::new(
-                Outcome::Cancelled,
-                "the producer's task ended (its runtime was shut down) before the record was acknowledged",
-            )),
-        })
+        Poll::Ready(fate(delivery).map(|appended| Placed {
+            partition: self.partition,
+            offset: appended.base_offset.plus(self.index),
+            timestamp: appended.append_time.unwrap_or(self.timestamp),
+        }))
     }
+}
+
+/// The promise for records that were handed over together: a future that is done when all of them are settled.
+///
+/// Its error is the first failure among them; which records it befell is not told. Dropping it changes nothing for the
+/// records; a failure is then told by the next flush.
+#[derive(Clone, Debug, Default)]
+pub struct Tickets {
+    /// The batches that hold them and are not settled yet, in the order in which they were first written to.
+    batches: VecDeque<Completion>,
+    failure: Option<Error>,
+}
+
+impl Tickets {
+    /// Some of the records are in this batch.
+    pub(super) fn add(&mut self, batch: &Completion) {
+        self.batches.push_back(batch.clone());
+    }
+}
+
+impl Future for Tickets {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while let Some(batch) = self.batches.front_mut() {
+            let settled = fate(std::task::ready!(Pin::new(batch).poll(cx)));
+            self.batches.pop_front();
+            if let Err(error) = settled {
+                self.failure.get_or_insert(error);
+            }
+        }
+        Poll::Ready(self.failure.take().map_or(Ok(()), Err))
+    }
+}
+
+fn fate(delivery: std::result::Result<Delivery, oneshot::error::RecvError>) -> Delivery {
+    delivery.unwrap_or_else(|_| {
+        Err(Error::new(
+            Outcome::Cancelled,
+            "the producer's task ended (its runtime was shut down) before the record was acknowledged",
+        ))
+    })
 }

@@ -100,6 +100,11 @@ impl Flight {
         matches!(self.state, State::Queued)
     }
 
+    /// True while something may still be learned of it under the identity that it was sent with.
+    fn is_unsettled(&self) -> bool {
+        self.is_waiting() || (self.is_queued() && self.uncertain)
+    }
+
     fn base_sequence(&self) -> Option<Sequence> {
         match &self.payload {
             Payload::Encoded(batch) => batch.header().producer.map(|stamp| stamp.base_sequence),
@@ -153,11 +158,6 @@ impl Window {
             failures: 0,
             rng: Rng::new(config.backoff.seed),
         }
-    }
-
-    /// Where its batches go.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
     }
 
     /// True when another batch may enter.
@@ -285,10 +285,8 @@ impl Window {
             Identity::Anonymous | Identity::Known(_) => false,
             Identity::Unknown => self.flights.iter().any(Flight::is_queued),
             Identity::Spent(_) => {
-                let unsettled = |flight: &Flight| {
-                    flight.is_waiting() || (flight.is_queued() && flight.uncertain)
-                };
-                self.flights.iter().any(Flight::is_queued) && !self.flights.iter().any(unsettled)
+                self.flights.iter().any(Flight::is_queued)
+                    && !self.flights.iter().any(Flight::is_unsettled)
             }
         }
     }
@@ -361,12 +359,16 @@ impl Window {
     fn fail(&mut self, index: usize, failure: Failure, now: Instant) {
         let Failure { error, sent, retry_at } = failure;
         let in_doubt = sent && error.may_have_happened();
-        let behind_another = self.flights.iter().take(index).any(|flight| !flight.is_done());
+        let spent = matches!(self.identity, Identity::Spent(_));
+        // Under a spent identity, what waits for the next one is not sent before: nothing is to be hoped from it, and
+        // what stands behind it would be sent and refused again and again until its time runs out.
+        let is_ahead =
+            |flight: &Flight| if spent { flight.is_unsettled() } else { !flight.is_done() };
+        let behind_another = self.flights.iter().take(index).any(is_ahead);
         let flight = &mut self.flights[index];
         flight.uncertain |= in_doubt;
         if error.outcome() == Outcome::OutOfOrderSequence && self.config.idempotent {
             let uncertain = flight.uncertain;
-            let spent = matches!(self.identity, Identity::Spent(_));
             if behind_another || (spent && !uncertain) {
                 // Refused only because one before it was: certainly not written by this attempt.
                 flight.state = State::Queued;
@@ -598,6 +600,26 @@ mod tests {
         assert_eq!(settled(&mut window), [(1, Err(Outcome::Disconnected))]);
         window.identify(identity(8));
         assert_eq!(send(&mut window, 3, expired), [(8, 0)], "certainly not written");
+    }
+
+    #[test]
+    fn doubt_behind_one_that_waits_for_a_new_identity_is_settled_at_once() {
+        let now = Instant::now();
+        let mut window = window(ProducerConfig::default());
+        admit(&mut window, 0..3, now);
+        window.identify(identity(7));
+        send(&mut window, 1, now);
+        window.answer(0, 1, failed(Outcome::InvalidRecord), now);
+        window.answer(1, 1, failed(Outcome::OutOfOrderSequence), now);
+        window.answer(2, 1, failed(Outcome::Disconnected), now);
+        assert_eq!(settled(&mut window), [(0, Err(Outcome::InvalidRecord))]);
+        assert_eq!(send(&mut window, 2, now), [(7, 4)], "only to learn what became of it");
+        window.answer(2, 2, failed(Outcome::OutOfOrderSequence), now);
+        assert!(window.lacks_identity(), "nothing is left to be learned under the old one");
+        window.identify(identity(8));
+        assert_eq!(send(&mut window, 3, now), [(8, 0)]);
+        window.answer(1, 3, appended(0), now);
+        assert_eq!(settled(&mut window), [(1, Ok(0)), (2, Err(Outcome::Disconnected))]);
     }
 
     #[test]

@@ -2,8 +2,12 @@
 
 pub mod checkpoint;
 pub mod graph;
+pub mod life;
 pub mod outbox;
+pub mod pause;
+pub mod running;
 pub mod sink;
 pub mod source;
+pub mod spec;
 pub mod status;
 pub mod task;

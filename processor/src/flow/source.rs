@@ -3,6 +3,7 @@
 //! Fetched bytes become checked batches here; the rows in them are the formats' business.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::transport::Transport;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,9 @@ const FETCH_BYTES: u32 = MIB as u32;
 
 /// How long a fetch waits for something to read, in milliseconds.
 pub const FETCH_WAIT_MS: u32 = 500;
+
+/// How often readers of all partitions of a topic look for new ones.
+pub const PARTITIONS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A reader of some partitions of one topic.
 #[derive(Debug)]
@@ -141,6 +145,27 @@ impl Source {
             }
         }
         arrivals
+    }
+
+    /// Adds the partitions that the topic has got since, from their first records on.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    ///
+    /// # After an error
+    /// The places are as they were.
+    pub async fn add_new_partitions(&mut self) -> client::error::Result<()> {
+        let described = self.transport.describe_topic(self.topic.clone()).await?;
+        for found in described.partitions {
+            if self.places.iter().all(|place| place.partition != found.partition) {
+                self.places.push(Place {
+                    partition: found.partition,
+                    next: found.start,
+                    until: None,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Goes on at the first record that a partition still has. Gives where that is.

@@ -7,12 +7,12 @@ use protocol::id::TopicName;
 use protocol::verbs::Position;
 use sql::ast::Print;
 use sql::value::{SqlType, Value, timestamp_text};
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep};
 
 use super::push::{Ended, open_source};
 use crate::answer::{Answer, Answers, Table};
 use crate::error::{Error, Result};
-use crate::flow::source::{Arrival, FETCH_WAIT_MS};
+use crate::flow::source::{Arrival, FETCH_WAIT_MS, PARTITIONS_INTERVAL, Source};
 
 /// The wait after a failed read.
 const BACKOFF: Duration = Duration::from_millis(500);
@@ -74,10 +74,11 @@ pub async fn print(
 ) -> Result<Ended> {
     let table = Table::new([
         ("ROWTIME", SqlType::String),
-        ("KEY", SqlType::String),
-        ("VALUE", SqlType::String),
         ("PARTITION", SqlType::Int),
         ("OFFSET", SqlType::Bigint),
+        ("KEY", SqlType::String),
+        // The last one, since it may be of any length.
+        ("VALUE", SqlType::String),
     ]);
     let [columns, _] = table.into_answers();
     let start = if print.from_beginning { Position::Earliest } else { Position::Latest };
@@ -91,16 +92,18 @@ pub async fn print(
     }
 }
 
-async fn run(
-    mut source: crate::flow::source::Source,
-    print: &Print,
-    answers: &Answers,
-) -> Result<Ended> {
+async fn run(mut source: Source, print: &Print, answers: &Answers) -> Result<Ended> {
     let interval = print.interval.unwrap_or(1).max(1);
     let mut left = print.limit.unwrap_or(u64::MAX);
     let (mut seen, mut told) = (0_u64, false);
     let mut scratch = Vec::new();
+    let mut look_at = Instant::now() + PARTITIONS_INTERVAL;
     while left > 0 {
+        if look_at <= Instant::now() {
+            // What cannot be asked now is asked the next time; a broker that is gone shows in the fetch.
+            let _ = source.add_new_partitions().await;
+            look_at = Instant::now() + PARTITIONS_INTERVAL;
+        }
         let arrivals = match source.fetch(FETCH_WAIT_MS).await {
             Ok(reply) => source.take(reply),
             Err(error) if error.may_retry() => {
@@ -152,10 +155,10 @@ async fn run(
                 left -= 1;
                 rows.push(vec![
                     Value::String(timestamp_text(view.timestamp.0)),
-                    looks.0.show(view.key),
-                    looks.1.show(view.value),
                     Value::Int(partition.to_i32()),
                     Value::Bigint(view.offset.get()),
+                    looks.0.show(view.key),
+                    looks.1.show(view.value),
                 ]);
             }
             if !rows.is_empty() && answers.send(Answer::Rows(rows)).await.is_err() {

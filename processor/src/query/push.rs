@@ -10,12 +10,14 @@ use client::transport::Transport;
 use protocol::id::{Offset, Partition, Timestamp};
 use protocol::verbs::Position;
 use sql::Rows;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::answer::{Answer, AnswerColumn, Answers, Gone};
 use crate::error::{Error, Result};
 use crate::flow::graph::Graph;
-use crate::flow::source::{Arrival, FETCH_WAIT_MS, Place, Source, find_positions};
+use crate::flow::source::{
+    Arrival, FETCH_WAIT_MS, PARTITIONS_INTERVAL, Place, Source, find_positions,
+};
 use crate::format::rows::RowsReader;
 use crate::frontier::Frontier;
 use crate::operators::operator::Output;
@@ -96,6 +98,8 @@ pub async fn push(
         graph: Graph::new(plan),
         frontier: Frontier::START,
         left: wanted.limit,
+        follows: !wanted.finite,
+        look_at: Instant::now() + PARTITIONS_INTERVAL,
         answers,
         told_fault: false,
     };
@@ -115,6 +119,10 @@ struct Push<'a> {
     frontier: Frontier,
     /// Rows that LIMIT still allows.
     left: Option<u64>,
+    /// Whether new partitions are wanted too.
+    follows: bool,
+    /// When to look for them.
+    look_at: Instant,
     answers: &'a Answers,
     told_fault: bool,
 }
@@ -128,6 +136,11 @@ impl Push<'_> {
             }
             if self.source.is_done() {
                 return Ok(Ended::Complete);
+            }
+            if self.follows && self.look_at <= Instant::now() {
+                // What cannot be asked now is asked the next time; a broker that is gone shows in the fetch.
+                let _ = self.source.add_new_partitions().await;
+                self.look_at = Instant::now() + PARTITIONS_INTERVAL;
             }
             let mut output = Output::default();
             match self.source.fetch(FETCH_WAIT_MS).await {

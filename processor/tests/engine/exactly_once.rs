@@ -10,20 +10,24 @@ use std::sync::Arc;
 use client::fake::{Call, FakeBroker, Fault};
 use client::transport::Transport;
 use proptest::prelude::*;
-use protocol::id::{Offset, Partition};
+use protocol::id::{Offset, Partition, TopicName};
 use protocol::outcome::Outcome;
+use protocol::verbs::TopicChange;
 use thalweg_processor::Engine;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{DEADLINE, create_topic, feed, open, rows, run, until, values};
+use crate::support::{DEADLINE, create_topic, feed, open, refused, rows, run, until, values};
 
+/// Partitions that the source has from the beginning; a third one is added later.
 const SOURCE_PARTITIONS: u32 = 2;
 
 /// One life of the process.
 #[derive(Clone, Debug)]
 struct Life {
     /// Records that come while it lives, for each source partition.
-    records: [usize; 2],
+    records: [usize; 3],
+    /// Whether the third partition is added while it lives, if it is not there yet.
+    grows: bool,
     /// Faults of the broker, one after the other.
     faults: Vec<(Call, Fault)>,
     /// It ends after so many further appends...
@@ -45,14 +49,17 @@ fn any_life() -> impl Strategy<Value = Life> {
         let call = |number| if number == 0 { Call::Produce } else { Call::Fetch };
         faults.into_iter().map(|(number, fault)| (call(number), fault)).collect()
     });
-    (prop::array::uniform2(0_usize..40), faults, 0_usize..12, 0_u64..60, prop::bool::weighted(0.2))
-        .prop_map(|(records, faults, appends, ms_max, graceful)| Life {
+    let rarely = prop::bool::weighted(0.2);
+    (prop::array::uniform3(0_usize..40), rarely, faults, 0_usize..12, 0_u64..60, rarely).prop_map(
+        |(records, grows, faults, appends, ms_max, graceful)| Life {
             records,
+            grows,
             faults,
             appends,
             ms_max,
             graceful,
-        })
+        },
+    )
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -90,7 +97,7 @@ async fn make_query(engine: &Engine) {
 }
 
 /// Each sink partition holds, of each source partition, exactly the rows of the oracle, in order.
-fn check(broker: &FakeBroker, fed: [usize; 2]) -> Result<(), TestCaseError> {
+fn check(broker: &FakeBroker, fed: [usize; 3]) -> Result<(), TestCaseError> {
     for (partition, count) in (0..).zip(fed) {
         let mut expected: BTreeMap<u32, Vec<String>> = BTreeMap::new();
         for (key, value) in oracle(partition, count) {
@@ -112,14 +119,23 @@ fn check(broker: &FakeBroker, fed: [usize; 2]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-async fn live(broker: &Arc<FakeBroker>, life: &Life, fed: &mut [usize; 2]) {
+async fn grow(broker: &FakeBroker) {
+    let change = TopicChange { partitions: Some(3), ..TopicChange::default() };
+    broker.alter_topic("ratings".parse().unwrap(), change).await.unwrap();
+}
+
+async fn live(broker: &Arc<FakeBroker>, life: &Life, fed: &mut [usize; 3]) {
     let engine = open(broker).await;
+    let appends = broker.calls(Call::Produce) + life.appends;
+    let end = Instant::now() + std::time::Duration::from_millis(life.ms_max);
+    if life.grows {
+        grow(broker).await;
+    }
+    let source = broker.describe_topic("ratings".parse().unwrap()).await.unwrap();
     for (call, fault) in &life.faults {
         broker.fail(*call, *fault, 1);
     }
-    let appends = broker.calls(Call::Produce) + life.appends;
-    let end = Instant::now() + std::time::Duration::from_millis(life.ms_max);
-    for (partition, count) in (0..SOURCE_PARTITIONS).zip(life.records) {
+    for (partition, count) in (0..).zip(life.records).take(source.partitions.len()) {
         let at = partition as usize;
         feed(broker, "ratings", partition, records(partition, fed[at], count)).await;
         fed[at] += count;
@@ -139,7 +155,7 @@ proptest! {
     #[test]
     fn no_row_is_lost_or_repeated(lives in prop::collection::vec(any_life(), 1..7)) {
         let broker = FakeBroker::new();
-        let mut fed = [0; 2];
+        let mut fed = [0; 3];
         runtime().block_on(async {
             create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
             let engine = open(&broker).await;
@@ -180,7 +196,7 @@ fn a_graceful_stop_leaves_nothing_to_scan_and_loses_nothing() {
         until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
         engine.close().await;
     });
-    check(&broker, [150, 0]).unwrap();
+    check(&broker, [150, 0, 0]).unwrap();
 }
 
 #[test]
@@ -202,7 +218,7 @@ fn lost_answers_cost_no_row() {
         }
         engine.close().await;
     });
-    check(&broker, [200, 0]).unwrap();
+    check(&broker, [200, 0, 0]).unwrap();
 }
 
 #[test]
@@ -246,4 +262,65 @@ fn a_sink_that_was_made_again_is_filled_again_from_here_on() {
         until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
         engine.close().await;
     });
+}
+
+#[test]
+fn partitions_that_are_added_are_read_while_the_query_runs() {
+    let broker = FakeBroker::new();
+    runtime().block_on(async {
+        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+        let engine = open(&broker).await;
+        make_query(&engine).await;
+        feed(&broker, "ratings", 0, records(0, 0, 10)).await;
+        grow(&broker).await;
+        // Before the query knows of the partition: these rows must not be left out.
+        feed(&broker, "ratings", 2, records(2, 0, 50)).await;
+        let expected = oracle(0, 10).len() + oracle(2, 50).len();
+        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
+        feed(&broker, "ratings", 2, records(2, 50, 10)).await;
+        let expected = oracle(0, 10).len() + oracle(2, 60).len();
+        until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
+    });
+    // Killed: the next life goes on in the added partition too, and repeats nothing.
+    runtime().block_on(async {
+        let engine = open(&broker).await;
+        feed(&broker, "ratings", 2, records(2, 60, 10)).await;
+        let expected = oracle(0, 10).len() + oracle(2, 70).len();
+        until("the last rows are there", || values(&broker, "POOR").len() >= expected).await;
+        engine.close().await;
+    });
+    check(&broker, [10, 0, 70]).unwrap();
+}
+
+#[test]
+fn a_query_that_cannot_be_started_says_why_and_starts_when_it_can() {
+    let broker = FakeBroker::new();
+    runtime().block_on(async {
+        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+        let engine = open(&broker).await;
+        make_query(&engine).await;
+        engine.close().await;
+        let topic: TopicName = "ratings".parse().unwrap();
+        broker.delete_topic(topic.clone()).await.unwrap();
+        let engine = open(&broker).await;
+        let queries = rows(&run(&engine, "SHOW QUERIES;").await);
+        assert_eq!(queries[0][1], "ERROR");
+        assert!(queries[0][7].contains("not started, tried again"), "{queries:?}");
+        assert!(queries[0][7].contains("no topic ratings"), "{queries:?}");
+        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
+        feed(&broker, "ratings", 1, records(1, 0, 10)).await;
+        let expected = oracle(1, 10).len();
+        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
+        assert_eq!(rows(&run(&engine, "SHOW QUERIES;").await)[0][1], "RUNNING");
+        // It can be ended while it cannot be started, and is not started again then.
+        engine.close().await;
+        broker.delete_topic(topic).await.unwrap();
+        let engine = open(&broker).await;
+        run(&engine, "TERMINATE ALL;").await;
+        assert_eq!(rows(&run(&engine, "SHOW QUERIES;").await), [[""; 0]; 0]);
+        engine.close().await;
+        let refusal = refused(&engine, "TERMINATE ALL;").await;
+        assert_eq!(refusal.outcome, Outcome::Unavailable, "{refusal}");
+    });
+    check(&broker, [0, 10, 0]).unwrap();
 }

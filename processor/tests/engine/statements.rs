@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use client::fake::FakeBroker;
+use client::transport::Transport;
 use protocol::outcome::Outcome;
 use protocol::record::Record;
+use protocol::verbs::TopicChange;
 use thalweg_processor::Engine;
 use thalweg_processor::answer::Answer;
 use thalweg_processor::processing_log::PROCESSING_LOG_TOPIC;
+use tokio::time::timeout;
 
 use crate::support::{
-    create_topic, done, feed, open, refused, rows, run, try_run_with, until, values,
+    DEADLINE, create_topic, done, feed, open, refused, rows, run, try_run_with, until, values,
 };
 
 const RATINGS: &str = "CREATE STREAM RATINGS (RATING_ID BIGINT KEY, USER_ID INT, STARS INT, CHANNEL STRING, MESSAGE STRING)
@@ -278,7 +281,7 @@ async fn print_shows_what_is_in_a_topic() {
     let answers = run(&engine, "PRINT 'ratings' FROM BEGINNING INTERVAL 2 LIMIT 3;").await;
     let found = rows(&answers);
     let columns: Vec<_> = found.iter().map(|row| row[1..].join(" ")).collect();
-    assert_eq!(columns, [r#"k0 {"N":0} 0 0"#, r#"k2 {"N":2} 0 2"#, r#"k4 {"N":4} 0 4"#]);
+    assert_eq!(columns, [r#"0 0 k0 {"N":0}"#, r#"0 2 k2 {"N":2}"#, r#"0 4 k4 {"N":4}"#]);
     assert!(answers.contains(&Answer::Notice("key format: TEXT, value format: JSON".to_owned())));
     let refusal = refused(&engine, "PRINT 'RATINGS' LIMIT 1;").await;
     assert_eq!(refusal.outcome, Outcome::UnknownTopic);
@@ -450,4 +453,69 @@ async fn the_grpc_door_translates() {
     use v1::value::Kind;
     assert_eq!(kinds, [Kind::Integer(1), Kind::Text("web".into()), Kind::Boolean(false)]);
     assert_eq!(protocol::outcome::Refusal::from(status).outcome, Outcome::NotFound);
+}
+
+#[tokio::test]
+async fn followers_of_a_topic_see_the_partitions_that_are_added() {
+    let (broker, engine) = demo().await;
+    let mut push =
+        engine.execute("SELECT STARS FROM RATINGS EMIT CHANGES LIMIT 1;", Default::default());
+    let mut print = engine.execute("PRINT ratings LIMIT 1;", Default::default());
+    for opened in [&mut push, &mut print] {
+        assert!(matches!(opened.recv().await, Some(Ok(Answer::Columns(_)))));
+    }
+    let change = TopicChange { partitions: Some(2), ..TopicChange::default() };
+    broker.alter_topic("ratings".parse().unwrap(), change).await.unwrap();
+    feed(&broker, "ratings", 1, [(None, r#"{"STARS":5}"#.to_owned())]).await;
+    for opened in [&mut push, &mut print] {
+        let mut answers = Vec::new();
+        while let Some(answer) = timeout(DEADLINE, opened.recv()).await.unwrap() {
+            answers.push(answer.unwrap());
+        }
+        assert_eq!(rows(&answers).len(), 1, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn properties_that_do_not_exist_are_refused_and_those_of_ksqldb_noted() {
+    let (_broker, engine) = demo().await;
+    let refusal = refused(&engine, "SET 'auto.offset.rest' = 'earliest';").await;
+    assert_eq!(refusal.outcome, Outcome::InvalidStatement);
+    assert!(refusal.message.contains("did you mean auto.offset.reset?"), "{refusal}");
+    let sent = [("auto.offset.rest", "earliest")];
+    let (_, refusal) = try_run_with(&engine, "SHOW TOPICS;", &sent).await;
+    assert!(refusal.unwrap().message.contains("did you mean auto.offset.reset?"));
+    let answers = run(&engine, "SET 'processing.guarantee' = 'exactly_once_v2';").await;
+    assert!(matches!(&answers[0], Answer::Notice(note) if note.contains("no effect")));
+    let shown = rows(&run(&engine, "SHOW PROPERTIES;").await);
+    assert_eq!(shown[0][..2], ["auto.offset.reset", ""], "what is not set is empty, not null");
+}
+
+#[tokio::test]
+async fn what_is_not_supported_yet_says_what_to_do_instead() {
+    let (_broker, engine) = demo().await;
+    for (statement, advice) in [
+        (
+            "CREATE TABLE T (ID INT PRIMARY KEY) WITH (KAFKA_TOPIC='ratings', FORMAT='JSON');",
+            "CREATE STREAM over",
+        ),
+        ("CREATE TABLE T AS SELECT STARS, COUNT(*) FROM RATINGS GROUP BY STARS;", "sum them up"),
+        ("SELECT STARS, COUNT(*) FROM RATINGS GROUP BY STARS EMIT CHANGES;", "sum them up"),
+        ("SELECT COUNT(*) FROM RATINGS EMIT CHANGES;", "sum them up"),
+        (
+            "SELECT * FROM RATINGS R JOIN RATINGS S ON R.STARS = S.STARS EMIT CHANGES;",
+            "reads one stream",
+        ),
+        ("ALTER STREAM RATINGS ADD COLUMN X INT;", "DROP STREAM"),
+        ("DROP TABLE T;", "DROP STREAM"),
+        ("RUN SCRIPT 'x.sql';", "thalweg sql -f"),
+        ("CREATE TYPE A AS INT;", "write the type out"),
+        ("CREATE SINK CONNECTOR C WITH ('a'='b');", "thalweg produce"),
+        ("SHOW CONNECTORS;", "thalweg produce"),
+        ("ASSERT TOPIC ratings;", "SHOW TOPICS"),
+    ] {
+        let refusal = refused(&engine, statement).await;
+        assert_eq!(refusal.outcome, Outcome::Unsupported, "{statement}");
+        assert!(refusal.message.contains(advice), "{statement}: {}", refusal.message);
+    }
 }

@@ -12,6 +12,7 @@
 
 pub mod admin;
 pub mod fetch;
+pub mod pieces;
 pub mod position;
 pub mod produce;
 pub mod record;

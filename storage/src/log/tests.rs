@@ -1,7 +1,8 @@
 //! The life of a log on the simulated disk, by example. What crashes do to it is in `tests/crash.rs`.
 
 use super::*;
-use crate::error::ReadError;
+use crate::error::{Action, ReadError};
+use crate::format::{STATE_FILE, log_name};
 use crate::sim::{Fault, SimDisk};
 use protocol::batch::{Builder, ProducerStamp, split};
 use protocol::compression::Compression;
@@ -374,4 +375,100 @@ fn a_batch_inside_a_damaged_record_is_not_taken_for_one_of_the_log() {
     let ReadError::Damaged { offset, resume_at, .. } = error else { panic!("{error}") };
     assert_eq!((offset.get(), resume_at.get()), (0, 1));
     assert_eq!(log.view().read(resume_at, 1).unwrap(), expected);
+}
+
+#[test]
+fn a_batch_that_is_not_taken_is_not_read() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_bytes: 1 << 20, ..options() };
+    let (mut log, _) = open(&disk, options, 0);
+    for number in 0..4 {
+        append(&mut log, batch(500, number, None), number);
+    }
+    log.shared.tail.clear();
+    let view = log.view();
+    let one = view.read(Offset::ZERO, 1).unwrap().batches[0].len();
+    for spare in [0, 100, one - 1] {
+        let reads = disk.reads();
+        let read = view.read(Offset::ZERO, 2 * one + spare).unwrap();
+        assert_eq!(read.batches.iter().map(bytes::Bytes::len).sum::<usize>(), 2 * one);
+        assert_eq!(read.next, Offset::ZERO.plus(1000));
+        assert_eq!(disk.reads(), reads + 1, "one read for both, none for the third");
+    }
+}
+
+/// Appends until the log has closed a segment, syncing nothing.
+fn write_past_a_roll(log: &mut Log) {
+    let before = log.segment_count();
+    while log.segment_count() == before {
+        log.stage(batch(2, 0, None), Timestamp(0)).unwrap();
+        log.write(Timestamp(0)).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_claimed_behind_a_closed_segment_before_its_chore_is_done() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, options(), 0);
+    let operations = disk.operations();
+    write_past_a_roll(&mut log);
+    let trace = disk.trace().split_off(operations as usize);
+    assert!(trace.iter().all(|traced| traced.action != Action::Sync), "{trace:?}");
+    assert_eq!(log.synced_end(), Offset::ZERO);
+    let base = log.active.segment.base;
+    let chore = log.take_chore().unwrap();
+    assert!(log.take_chore().is_none(), "one at a time");
+    assert!(chore.sync() && !chore.sync(), "a file is synced once");
+    assert_eq!(log.synced_end(), Offset::ZERO, "not looked at yet");
+    log.settle_chores().unwrap();
+    assert_eq!((log.synced_end(), log.sync_count()), (base, 1));
+    chore.run();
+    log.settle_chores().unwrap();
+    assert!(log.active.segment.base == base && log.take_chore().is_none());
+    disk.crash(crate::sim::Crash::LoseAll);
+    let (log, report) = open(&disk, options(), 0);
+    assert_eq!((log.synced_end(), report.notes.len()), (base, 0), "{report:?}");
+}
+
+#[test]
+fn a_sync_does_what_a_chore_has_not_and_rolls_never_pile_up() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, options(), 0);
+    let chore = {
+        write_past_a_roll(&mut log);
+        log.take_chore().unwrap()
+    };
+    log.sync().unwrap();
+    assert_eq!(log.synced_end(), log.written_end());
+    assert!(!chore.sync(), "the log has done it");
+    for _ in 0..20 {
+        write_past_a_roll(&mut log);
+    }
+    let unsynced = log.shape.closed.iter().filter(|c| c.summary.end > log.synced_end());
+    assert!(unsynced.count() <= 4);
+    log.delete().unwrap();
+    let operations = disk.operations();
+    chore.run();
+    assert_eq!(disk.operations(), operations, "called off");
+}
+
+#[test]
+fn a_chore_that_fails_ends_the_log() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, options(), 0);
+    write_past_a_roll(&mut log);
+    let chore = log.take_chore().unwrap();
+    disk.fail_at(disk.operations(), Fault::Broken);
+    chore.run();
+    let error = log.settle_chores().unwrap_err();
+    assert!(log.is_failed() && log.synced_end() == Offset::ZERO, "{error}");
+    let operations = disk.operations();
+    chore.run();
+    assert_eq!(log.write(Timestamp(0)), Err(error.clone()));
+    assert_eq!((log.sync(), log.take_chore().is_none()), (Err(error), true));
+    assert_eq!(disk.operations(), operations, "no sync is repeated");
+    drop(log);
+    disk.crash(crate::sim::Crash::LoseAll);
+    let (log, report) = open(&disk, options(), 0);
+    assert_eq!(log.synced_end(), Offset::ZERO, "{report:?}");
 }

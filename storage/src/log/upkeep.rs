@@ -30,7 +30,6 @@ impl Log {
         self.producers.expire(Timestamp(now.0.saturating_sub(expiry)));
         let active = self.active.summary(self.last_append);
         if !self.active.is_empty() && retention::is_expired(&active, &self.options, now) {
-            self.sync()?;
             self.roll(now)?;
         }
         let bytes = self.active.bytes;
@@ -59,6 +58,7 @@ impl Log {
     /// Gives back what an idle log does not need: the tail, the index in memory, all handles.
     fn park(&mut self) -> Result<(), StorageError> {
         self.sync()?;
+        self.finish_chores()?;
         if self.saved_end != Some(self.active.end) {
             self.save_state_if_room()?;
         }
@@ -94,7 +94,7 @@ impl Log {
     /// one, so that after a crash what is left has no hole, and the checkpoint follows with the room they gave.
     fn remove_before(&mut self, start: Offset) -> Result<Trimmed, StorageError> {
         self.sync()?;
-        self.check_failure()?;
+        self.finish_chores()?;
         let before = self.start();
         let (old_shape, old_bytes) = (Arc::clone(&self.shape), self.closed_bytes);
         let count = old_shape.closed.partition_point(|closed| closed.summary.end <= start);
