@@ -47,33 +47,47 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Failure::io("start the threads of the program", cause))?;
-    let asks_broker = matches!(
-        command,
-        Command::Topic(_)
-            | Command::Produce(_)
-            | Command::Consume(_)
-            | Command::Sql(_)
-            | Command::Datagen(_)
-    );
-    runtime.block_on(async {
-        let end = match command {
-            Command::Serve(args) => commands::serve::run(args, context).await,
-            Command::Demo(args) => commands::demo::run(args, context).await,
-            Command::Topic(command) => commands::topics::run(command, context).await,
-            Command::Produce(args) => commands::produce::run(args, context).await,
-            Command::Consume(args) => commands::consume::run(args, context).await,
-            Command::Sql(args) => commands::sql::run(args, context).await,
-            Command::Datagen(args) => commands::datagen::run(args, context).await,
-            Command::Inspect(args) => commands::inspect::run(&args, context),
-            Command::Completions(args) => commands::completions::run(&args, context),
-        };
-        match end {
-            Err(failure) if asks_broker => Err(probe::explain(failure, &context.server).await),
+    match command {
+        Command::Serve(args) => {
+            let config = commands::serve::configure(&args, &context.environment)?;
+            block_on(config.workers, commands::serve::run(args, config, context))
+        }
+        Command::Demo(args) => block_on(0, commands::demo::run(args, context)),
+        Command::Topic(command) => ask_broker(commands::topics::run(command, context), context),
+        Command::Produce(args) => ask_broker(commands::produce::run(args, context), context),
+        Command::Consume(args) => ask_broker(commands::consume::run(args, context), context),
+        Command::Sql(args) => ask_broker(commands::sql::run(args, context), context),
+        Command::Datagen(args) => ask_broker(commands::datagen::run(args, context), context),
+        Command::Inspect(args) => commands::inspect::run(&args, context),
+        Command::Completions(args) => commands::completions::run(&args, context),
+    }
+}
+
+/// Runs a command that asks a broker; where that fails, it looks whether there is one at all.
+fn ask_broker(
+    command: impl Future<Output = Result<(), Failure>>,
+    context: &Context,
+) -> Result<(), Failure> {
+    block_on(0, async {
+        match command.await {
+            Err(failure) => Err(probe::explain(failure, &context.server).await),
             end => end,
         }
     })
+}
+
+/// Runs a command to its end on `workers` threads; 0 for one a core.
+fn block_on(
+    workers: usize,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if workers > 0 {
+        builder.worker_threads(workers);
+    }
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|cause| Failure::io("start the threads of the program", cause))?;
+    runtime.block_on(command)
 }

@@ -49,6 +49,9 @@ pub struct Config {
     pub retention_check_ms: u64,
     /// How long a stopping broker waits for what is under way, in milliseconds.
     pub shutdown_ms_max: u64,
+    /// Threads that serve connections; 0 for one a core. Read by `thalweg serve`: whoever brings a runtime of their own
+    /// has chosen already.
+    pub workers: usize,
     /// Defaults of all topics.
     pub topic: TopicSettings,
 }
@@ -84,13 +87,14 @@ impl Default for Config {
             partitions_max: 20_000,
             retention_check_ms: 60_000,
             shutdown_ms_max: 5_000,
+            workers: 0,
             topic: TopicSettings::default(),
         }
     }
 }
 
 /// Every setting of the broker but those of topics.
-pub static ROWS: [Row<Config>; 16] = [
+pub static ROWS: [Row<Config>; 17] = [
     Row {
         name: "connections_max",
         unit: "connections",
@@ -250,6 +254,21 @@ pub static ROWS: [Row<Config>; 16] = [
         doc: "Topics of the broker",
         set: |target, text| number(text, 1..=TOPICS_MAX).map(|count| target.topics_max = count),
         get: |target| target.topics_max.to_string(),
+    },
+    Row {
+        name: "workers",
+        unit: "threads",
+        bounds: "1 to 256, or 0 or `auto` (one a core)",
+        live: false,
+        doc: "Threads of `thalweg serve` that serve connections and queries; logs have their own (`shards`)",
+        set: |target, text| {
+            target.workers = match text {
+                "auto" => 0,
+                text => number(text, 0..=256)?,
+            };
+            Ok(())
+        },
+        get: |target| target.workers.to_string(),
     },
     Row {
         name: "write_bytes_in_flight_max",

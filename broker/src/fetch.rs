@@ -131,20 +131,36 @@ async fn gather(
 ) -> Gathered {
     let entries = Vec::with_capacity(places.len());
     let mut gathered = Gathered { entries, bytes: 0, is_cut: false };
+    let mut left = bytes_max;
     for place in places {
         let room = Room {
             wanted: bytes_min.saturating_sub(gathered.bytes),
-            left: bytes_max.saturating_sub(gathered.bytes),
+            left,
             is_untouched: gathered.bytes == 0,
         };
+        let mut cut = Cut::None;
         let fetched = match place {
-            Ok(found) => read(ground, found, &room, &mut gathered.is_cut).await,
+            Ok(found) => read(ground, found, &room, &mut cut).await,
             Err(refusal) => Err(refusal.clone()),
         };
-        gathered.bytes += fetched.as_ref().map_or(0, Fetched::bytes);
+        let bytes = fetched.as_ref().map_or(0, Fetched::bytes);
+        gathered.is_cut |= cut != Cut::None;
+        gathered.bytes += bytes;
+        // A batch did not fit: the answer is full. Else each of ten thousand entries might read one in vain.
+        left = if cut == Cut::Full { 0 } else { left.saturating_sub(bytes) };
         gathered.entries.push(fetched);
     }
     gathered
+}
+
+/// What has kept back records of one place that are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    None,
+    /// The limit of the place, or something wrong behind what was read.
+    Place,
+    /// The limit of the answer.
+    Full,
 }
 
 /// What one place may add to an answer.
@@ -164,7 +180,7 @@ async fn read(
     ground: &Ground<'_>,
     found: &mut Found,
     room: &Room,
-    is_cut: &mut bool,
+    cut: &mut Cut,
 ) -> Result<Fetched, Refusal> {
     let FetchEntry { mut offset, bytes_max, .. } = found.entry;
     let view = found.news.borrow_and_update().clone();
@@ -187,7 +203,7 @@ async fn read(
     let mut bytes = 0;
     while offset < end && (bytes == 0 || bytes < room.wanted) {
         if bytes >= limit {
-            *is_cut = true;
+            *cut = Cut::Place;
             break;
         }
         let read = match view.read_tail(offset, limit - bytes) {
@@ -201,16 +217,16 @@ async fn read(
             Ok(read) => read,
             // Batches that are whole are given first; the next fetch comes upon what is wrong behind them.
             Err(_) if bytes > 0 => {
-                *is_cut = true;
+                *cut = Cut::Place;
                 break;
             }
             Err(refusal) => return Err(refusal),
         };
         let more: usize = batches.iter().map(Bytes::len).sum();
         let may_pass = bytes == 0 && room.is_untouched;
-        let passes = bytes + more > room.left || (bytes > 0 && bytes + more > limit);
-        if passes && !may_pass {
-            *is_cut = true;
+        let is_full = bytes + more > room.left;
+        if !may_pass && (is_full || (bytes > 0 && bytes + more > limit)) {
+            *cut = if is_full { Cut::Full } else { Cut::Place };
             break;
         }
         if next <= offset {

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::connection::Accepting;
+use crate::connection::{Accepting, Manners};
 use crate::service::Service;
 
 /// Probes and scrapers need few connections; nobody else should be here.
@@ -23,7 +23,8 @@ const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// # Errors
 /// When the transport fails as a whole.
 pub(crate) async fn serve(listener: TcpListener, service: Service) -> std::io::Result<()> {
-    let accepting = Accepting::new(listener, CONNECTIONS_MAX, service.metrics().clone());
+    let accepting =
+        Accepting::new(listener, Manners::Http1, CONNECTIONS_MAX, service.metrics().clone());
     let leaving = service.drain().clone();
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

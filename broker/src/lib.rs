@@ -12,6 +12,7 @@ pub mod fetch;
 mod grpc;
 mod http;
 pub mod metrics;
+mod patience;
 mod positions;
 pub mod produce;
 pub mod service;

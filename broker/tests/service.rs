@@ -191,6 +191,29 @@ async fn a_fetch_reads_on_where_one_read_ends_before_enough() {
 }
 
 #[tokio::test]
+async fn entries_that_find_no_room_read_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(Config { tail_bytes_max: 0, ..config(folder.path()) }).await.unwrap();
+    let service = broker.service();
+    service.create_topic(spec("full", 1, &[])).await.unwrap();
+    produce(service, "full", &[&"x".repeat(10_000)]).await.unwrap();
+    let mut request = fetch_request("full", 0, 0, 0);
+    request.entries = vec![request.entries.remove(0); 1_000];
+    request.bytes_max = 25_000;
+    let answered = service.fetch(request).await.unwrap();
+    let bytes = |entry: &Result<Fetched, Refusal>| entry.as_ref().unwrap().bytes();
+    let answering = answered.reply.entries.iter().filter(|entry| bytes(entry) > 0).count();
+    assert_eq!((answered.reply.entries.len(), answering), (1_000, 2));
+    let metrics = service.render_metrics();
+    let reads = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("thalweg_fetches_from_files_total "))
+        .unwrap();
+    assert_eq!(reads, "3", "the third found no room, those behind it need not look");
+    broker.close().await;
+}
+
+#[tokio::test]
 async fn who_waits_for_a_topic_hears_when_it_is_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let broker = open(folder.path()).await;

@@ -16,8 +16,7 @@ use crate::context::Context;
 use crate::exit::Failure;
 
 /// Runs a broker in the foreground.
-pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result<(), Failure> {
-    let config = configure(&args, &context.environment)?;
+pub(crate) async fn run(args: ServeArgs, config: Config, context: &Context) -> Result<(), Failure> {
     if args.check {
         return context.output.line("the configuration is valid");
     }
@@ -46,7 +45,7 @@ pub(crate) async fn run(args: ServeArgs, context: &Context) -> Result<(), Failur
 }
 
 /// Puts the layers together.
-fn configure(args: &ServeArgs, environment: &Environment) -> Result<Config, Failure> {
+pub(crate) fn configure(args: &ServeArgs, environment: &Environment) -> Result<Config, Failure> {
     let mut config = Config::default();
     if let Some(file) = &args.config {
         let text = std::fs::read_to_string(file).map_err(|cause| {

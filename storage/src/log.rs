@@ -151,6 +151,10 @@ impl Log {
         if log.saved_end.is_none() {
             log.save_state_if_room()?;
         }
+        if log.active.is_empty() {
+            // There may be thousands of them, and only those that are written to need a handle.
+            log.active.park();
+        }
         Ok((log, report))
     }
 

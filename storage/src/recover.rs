@@ -417,9 +417,13 @@ impl Recovery<'_> {
         while let Some(plan) = plans.next() {
             let segment = Arc::clone(&plan.segment);
             let file = self.disk.open(&segment.log_path(), Access::Write)?;
+            let was_empty = file.is_empty()?;
             let Scanned { summary, index, is_end_damaged, is_cut } = self.scan(&*file, plan)?;
-            // What is found here may be answered for: as the repeat of a batch, or to a reader.
-            file.sync_data()?;
+            // What is found here may be answered for: as the repeat of a batch, or to a reader. Thousands of logs may
+            // have nothing, and a sync of nothing still waits for the disk.
+            if !was_empty {
+                file.sync_data()?;
+            }
             end = summary.end;
             if is_cut {
                 self.drop_segments(plans.by_ref())?;

@@ -114,6 +114,8 @@ struct BoundedBody {
     overdraft: Option<OwnedSemaphorePermit>,
     /// Bytes of it that are still needed, once what was passed on has been taken up.
     needed: usize,
+    /// True when the last frame has ended a message.
+    has_ended: bool,
     /// A frame that waits for its share.
     waiting: Option<(Bytes, Acquire)>,
     /// Runs while a message is incomplete.
@@ -129,6 +131,7 @@ impl BoundedBody {
             held: None,
             overdraft: None,
             needed: 0,
+            has_ended: false,
             waiting: None,
             deadline: None,
         }
@@ -142,10 +145,14 @@ impl BoundedBody {
             (Some(Share::Overdraft(right)), _) => self.overdraft = Some(right),
             (None, _) => {}
         }
+        let whole = self.cutter.whole;
         self.needed = self.cutter.take(&data);
-        if self.needed == 0 {
+        // Each message has its own time, also where one frame ends one and begins the next, again and again.
+        self.has_ended = self.needed == 0 || self.cutter.whole != whole;
+        if self.has_ended {
             self.deadline = None;
-        } else if self.deadline.is_none() {
+        }
+        if self.needed > 0 && self.deadline.is_none() {
             self.deadline = Some(Box::pin(tokio::time::sleep(MESSAGE_TIME_MAX)));
         }
         Frame::data(data)
@@ -153,9 +160,11 @@ impl BoundedBody {
 
     /// The server asks for more: whole messages have been taken up, their share goes back.
     fn give_back(&mut self) {
+        if self.has_ended {
+            self.overdraft = None;
+        }
         if self.needed == 0 {
             self.held = None;
-            self.overdraft = None;
         } else if let Some(held) = &mut self.held {
             let surplus = held.num_permits().saturating_sub(self.needed);
             drop(held.split(surplus));
@@ -241,6 +250,8 @@ struct Cutter {
     missing: usize,
     /// Bytes of that message that have come.
     arrived: usize,
+    /// Messages that have become whole.
+    whole: u64,
 }
 
 impl Cutter {
@@ -267,6 +278,7 @@ impl Cutter {
             if self.prefix.len() == PREFIX_BYTES && self.missing == 0 {
                 self.prefix.clear();
                 self.arrived = 0;
+                self.whole += 1;
             }
         }
         self.arrived
@@ -378,6 +390,24 @@ mod tests {
         assert_eq!(bytes, [600 + PREFIX_BYTES; 5]);
         drop(bodies);
         assert_eq!(inflow.budget.available_permits(), 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_frames_always_end_inside_a_message_is_not_late() {
+        use futures_util::StreamExt as _;
+        let inflow = Inflow::new(1_000);
+        let stream: Vec<u8> = (0..100).flat_map(|_| message(60)).collect();
+        let pieces = [stream[..30].to_vec()];
+        let pieces = pieces.into_iter().chain(stream[30..6_465].chunks(65).map(<[u8]>::to_vec));
+        let slowly = stream::iter(pieces.collect::<Vec<_>>()).then(|piece| async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Ok::<_, Status>(Frame::data(Bytes::from(piece)))
+        });
+        let mut many = BoundedBody::new(Body::new(StreamBody(slowly.boxed())), inflow);
+        while let Some(frame) = next(&mut many).await {
+            frame.unwrap();
+        }
+        assert_eq!(many.cutter.whole, 99);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 mod admin;
 mod friendly;
+mod held;
 mod inflow;
 mod outflow;
 mod records;

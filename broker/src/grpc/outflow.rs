@@ -22,7 +22,7 @@ use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstDecoder;
 
-use crate::admission::Permit;
+use crate::grpc::held::{ANSWER_TIME_MAX, Held};
 use crate::grpc::records::LogService;
 
 const FETCH: &str = "/thalweg.v1.Log/Fetch";
@@ -48,13 +48,15 @@ impl LogDoor {
 
     async fn fetch(self, body: Body) -> Result<http::Response<Body>, Status> {
         let (answer, permit) = self.log.answer(self.only_message(body).await?).await?;
-        Ok(response(Outflow::new(stream::iter([Ok(answer)]), Some(permit))))
+        let held = Held::new(Some(permit), ANSWER_TIME_MAX);
+        Ok(response(Outflow::new(stream::iter([Ok(answer)])), Some(held)))
     }
 
     async fn subscribe(self, body: Body) -> Result<http::Response<Body>, Status> {
         let request = tonic::Request::new(self.only_message(body).await?);
-        let answers = self.log.subscribe(request).await?.into_inner();
-        Ok(response(Outflow::new(answers, None)))
+        let mut answers = self.log.subscribe(request).await?;
+        let held = answers.extensions_mut().remove::<Held>();
+        Ok(response(Outflow::new(answers.into_inner()), held))
     }
 
     /// The one message of a request.
@@ -99,13 +101,16 @@ async fn ended(
     Ok(answer.await.unwrap_or_else(Status::into_http))
 }
 
-fn response<S>(outflow: Outflow<S>) -> http::Response<Body>
+fn response<S>(outflow: Outflow<S>, held: Option<Held>) -> http::Response<Body>
 where
     S: Stream<Item = Result<v1::FetchResponse, Status>> + Send + Unpin + 'static,
 {
     let mut response = http::Response::new(Body::new(outflow));
     let grpc = http::HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    if let Some(held) = held {
+        response.extensions_mut().insert(held);
+    }
     response
 }
 
@@ -116,13 +121,11 @@ struct Outflow<S> {
     /// What is left of the message on its way.
     pieces: std::vec::IntoIter<Bytes>,
     is_over: bool,
-    /// Held until everything was handed to HTTP/2.
-    _permit: Option<Permit>,
 }
 
 impl<S> Outflow<S> {
-    fn new(answers: S, permit: Option<Permit>) -> Self {
-        Self { answers, pieces: Vec::new().into_iter(), is_over: false, _permit: permit }
+    fn new(answers: S) -> Self {
+        Self { answers, pieces: Vec::new().into_iter(), is_over: false }
     }
 
     /// The last frame: the status of the call.
@@ -180,7 +183,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::{Admission, READ_BYTES_FLOOR};
 
     fn frame<S>(outflow: &mut Outflow<S>) -> Option<Frame<Bytes>>
     where
@@ -199,25 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_its_permit_until_all_of_it_has_left() {
-        let admission = Admission::new(1, 2 * READ_BYTES_FLOOR);
-        let wanted = 2 * READ_BYTES_FLOOR;
-        let (_, permit) = admission.read(wanted);
-        let mut outflow = Outflow::new(stream::iter([Ok(answer())]), Some(permit));
-        let mut bytes = 0;
-        while let Some(data) = frame(&mut outflow).and_then(|frame| frame.into_data().ok()) {
-            bytes += data.len();
-            assert_eq!(admission.read(wanted).0, READ_BYTES_FLOOR);
-        }
-        assert!(bytes > 200_000);
-        drop(outflow);
-        assert_eq!(admission.read(wanted).0, wanted);
-    }
-
-    #[test]
     fn what_goes_wrong_behind_an_answer_is_told_behind_it() {
         let answers = [Ok(answer()), Err(Status::aborted("so far"))];
-        let mut outflow = Outflow::new(stream::iter(answers), None);
+        let mut outflow = Outflow::new(stream::iter(answers));
         let mut data = Vec::new();
         let trailers = loop {
             match frame(&mut outflow).unwrap().into_data() {

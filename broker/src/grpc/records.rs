@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::admission::Permit;
 use crate::fetch::Answered;
 use crate::grpc::friendly::{self, Batches, Spread};
+use crate::grpc::held::{ANSWER_TIME_MAX, Held, SUBSCRIBER_TIME_MAX};
 use crate::produce::Submitted;
 use crate::service::Service;
 
@@ -152,15 +153,16 @@ impl v1::log_server::Log for LogService {
             })
             .map(|pending| async { Ok(pending?.wait().await) })
             .buffered(PRODUCE_STREAM_PENDING_MAX);
-        Ok(Response::new(Box::pin(answers)))
+        let answers: Self::ProduceStreamStream = Box::pin(answers);
+        Ok(Held::new(None, ANSWER_TIME_MAX).with(answers))
     }
 
     async fn fetch(
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<v1::FetchResponse>, Status> {
-        let (answer, _permit) = self.answer(request.into_inner()).await?;
-        Ok(Response::new(answer))
+        let (answer, permit) = self.answer(request.into_inner()).await?;
+        Ok(Held::new(Some(permit), ANSWER_TIME_MAX).with(answer))
     }
 
     type SubscribeStream = Answers<v1::FetchResponse>;
@@ -171,11 +173,13 @@ impl v1::log_server::Log for LogService {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let subscription =
             Subscription::start(&self.service, request.into_inner().try_into()?).await?;
+        let held = subscription.held.clone();
         let answers = stream::try_unfold(subscription, |mut subscription| async {
             let answer = subscription.next().await?;
             Ok(answer.map(|answer| (answer, subscription)))
         });
-        Ok(Response::new(Box::pin(answers)))
+        let answers: Self::SubscribeStream = Box::pin(answers);
+        Ok(held.with(answers))
     }
 
     async fn init_producer(
@@ -202,8 +206,8 @@ struct Subscription {
     entries: Vec<FetchEntry>,
     form: v1::Form,
     bytes_max: u32,
-    /// For the bytes of the answer that is on its way.
-    permit: Option<Permit>,
+    /// The permit of the answer that was made last.
+    held: Held,
     /// A partition had a problem: it was told, and the subscription is over.
     is_over: bool,
 }
@@ -248,15 +252,15 @@ impl Subscription {
             entries: entries?,
             form,
             bytes_max,
-            permit: None,
+            held: Held::new(None, SUBSCRIBER_TIME_MAX),
             is_over: false,
         })
     }
 
     /// The next answer that holds something; `None` when the subscription is over or the broker is stopping.
     async fn next(&mut self) -> Result<Option<v1::FetchResponse>, Refusal> {
-        // The last answer has left when the stream asks for the next one.
-        self.permit = None;
+        // The bytes of the last answer keep its permit themselves.
+        self.held.replace(None);
         while !self.is_over && !self.service.drain().is_leaving() {
             let request = FetchRequest {
                 entries: self.entries.clone(),
@@ -283,7 +287,7 @@ impl Subscription {
             }
             if !results.is_empty() {
                 self.is_over = results.iter().any(|result| result.problem.is_some());
-                self.permit = Some(answered.permit);
+                self.held.replace(Some(answered.permit));
                 return Ok(Some(v1::FetchResponse { results }));
             }
         }

@@ -9,8 +9,9 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::config::Config;
-use crate::connection::{Accepting, Connection};
+use crate::connection::{Accepting, Connection, Manners};
 use crate::grpc::admin::AdminService;
+use crate::grpc::held::Watched;
 use crate::grpc::inflow::Inflow;
 use crate::grpc::outflow::LogDoor;
 use crate::grpc::records::LogService;
@@ -62,7 +63,8 @@ pub(crate) async fn serve(
         // Older tools, grpcurl among them, ask for this one.
         .add_service(reflection().build_v1alpha()?);
 
-    let accepting = Accepting::new(listener, config.connections_max, service.metrics().clone());
+    let accepting =
+        Accepting::new(listener, Manners::Http2, config.connections_max, service.metrics().clone());
     let connections = stream::unfold(accepting, |accepting| async {
         let (connection, _) = accepting.next().await;
         Some((Ok::<Connection, std::io::Error>(connection), accepting))
@@ -76,6 +78,7 @@ pub(crate) async fn serve(
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_WAIT))
+        .layer(tower_layer::layer_fn(Watched::new))
         .layer(tower_layer::layer_fn(move |inner| inflow.wrap(inner)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, async move { leaving.leaving().await })

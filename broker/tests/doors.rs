@@ -1,0 +1,114 @@
+//! The gRPC door and peers that do not do their part.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use protocol::batch::Builder;
+use protocol::compression::Compression;
+use protocol::grpc::v1;
+use protocol::id::{Offset, Partition, TopicName};
+use protocol::record::Record;
+use protocol::verbs::{FetchEntry, FetchRequest, ProduceEntry, ProduceRequest, TopicSpec};
+use thalweg_broker::config::DurabilityMode;
+use thalweg_broker::time::Clock;
+use thalweg_broker::{Broker, Config, Service};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+
+const MIB: usize = 1024 * 1024;
+
+fn topic() -> TopicName {
+    "large".parse().unwrap()
+}
+
+/// A broker with open doors and one topic, in which there are 8 MiB.
+async fn open(folder: &Path, read_bytes_in_flight_max: usize) -> (Broker, Channel) {
+    let anywhere = "127.0.0.1:0".parse().unwrap();
+    let config = Config {
+        data_dir: folder.to_owned(),
+        durability: DurabilityMode::Os,
+        grpc_listen: anywhere,
+        http_listen: anywhere,
+        read_bytes_in_flight_max,
+        ..Config::default()
+    };
+    let broker = Broker::open(config).await.unwrap();
+    let spec = TopicSpec { name: topic(), partitions: Some(1), settings: BTreeMap::new() };
+    broker.service().create_topic(spec).await.unwrap();
+    let mut builder = Builder::new(Compression::None);
+    builder.push(&Record::of_value(vec![7; MIB - 1_000]), Clock::real().wall());
+    let batch = builder.finish(None);
+    let entry =
+        || ProduceEntry { topic: topic(), partition: Partition::ZERO, batch: batch.clone() };
+    let request = ProduceRequest { entries: (0..8).map(|_| entry()).collect() };
+    let reply = broker.service().produce(request).await.reply().await;
+    assert!(reply.entries.iter().all(Result::is_ok));
+    let doors = broker.listen(tonic::service::Routes::default()).await.unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", doors.grpc)).unwrap();
+    let channel = endpoint.initial_stream_window_size(65_535).connect().await.unwrap();
+    (broker, channel)
+}
+
+/// Asks for records and leaves the answer lying, but for its head.
+async fn ask_and_leave_lying(
+    channel: &Channel,
+    bytes_max: usize,
+) -> tonic::Streaming<v1::FetchResponse> {
+    let entry = v1::FetchEntry { topic: topic().to_string(), ..v1::FetchEntry::default() };
+    let request = v1::FetchRequest {
+        entries: vec![entry],
+        bytes_max: u32::try_from(bytes_max).unwrap(),
+        ..v1::FetchRequest::default()
+    };
+    let mut client =
+        tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(usize::MAX);
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<v1::FetchRequest, v1::FetchResponse>::default();
+    let path = PathAndQuery::from_static("/thalweg.v1.Log/Fetch");
+    client.server_streaming(tonic::Request::new(request), path, codec).await.unwrap().into_inner()
+}
+
+/// How many bytes somebody else gets who asks for all.
+async fn others_get(service: &Service) -> usize {
+    let entry = FetchEntry {
+        topic: topic(),
+        partition: Partition::ZERO,
+        offset: Offset::ZERO,
+        bytes_max: 0,
+    };
+    let request = FetchRequest {
+        entries: vec![entry],
+        bytes_max: u32::try_from(3 * MIB).unwrap(),
+        ..FetchRequest::default()
+    };
+    let answered = service.fetch(request).await.unwrap();
+    answered.reply.entries[0].as_ref().unwrap().bytes()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_hold_their_share_of_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, channel) = open(folder.path(), 8 * MIB).await;
+    let service = broker.service();
+    assert!(others_get(service).await > 2 * MIB);
+    let mut lying = Vec::new();
+    for _ in 0..2 {
+        lying.push(ask_and_leave_lying(&channel, 4 * MIB).await);
+    }
+    // Six MiB lie there: three more MiB do not fit, but one large batch always comes.
+    assert!(others_get(service).await <= MIB, "the budget has forgotten what lies there");
+    // What is read has left.
+    for mut answer in lying {
+        answer.message().await.unwrap().unwrap();
+    }
+    let start = Instant::now();
+    while others_get(service).await <= MIB {
+        assert!(start.elapsed() < Duration::from_secs(30), "what was read still holds its share");
+        tokio::task::yield_now().await;
+    }
+    drop(channel);
+    broker.close().await;
+}
