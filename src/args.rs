@@ -79,7 +79,7 @@ pub(crate) enum Command {
     ///
     /// A broker of its own, in a second process on free ports, with its data in a temporary folder. Ratings flow in while a
     /// query derives the poor ones into a topic of their own; half way through, the broker is killed with kill -9 and
-    /// starts again; at the end the derived topic is compared with a recount. Takes --seconds and about two more.
+    /// starts again; at the end the derived topic is compared with a recount. Takes a little longer than --seconds.
     Demo(DemoArgs),
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]

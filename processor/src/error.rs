@@ -113,7 +113,7 @@ pub enum Error {
         expected: String,
     },
     /// A session property that does not exist.
-    #[error("the property '{name}' does not exist{}; SHOW PROPERTIES lists those that do", did_you_mean(near.as_deref()))]
+    #[error("the property '{name}' does not exist{}", did_you_mean(Some(near.as_deref().unwrap_or("one of those that SHOW PROPERTIES lists"))))]
     UnknownSetting {
         /// As given.
         name: String,

@@ -59,6 +59,8 @@ pub(crate) async fn run(args: SqlArgs, context: &Context) -> Result<(), Failure>
 /// What holds from one statement to the next.
 pub(crate) struct Session<'a> {
     client: QueryClient<Channel>,
+    /// Its address, as given.
+    server: String,
     properties: HashMap<String, String>,
     output: &'a Output,
 }
@@ -80,7 +82,7 @@ impl<'a> Session<'a> {
             .keep_alive_while_idle(true);
         let client =
             QueryClient::new(endpoint.connect_lazy()).max_decoding_message_size(REQUEST_BYTES_MAX);
-        Ok(Self { client, properties: HashMap::new(), output })
+        Ok(Self { client, server: server.to_owned(), properties: HashMap::new(), output })
     }
 
     /// Carries out the statements of a text and writes what they answer, up to the first error. Ctrl-C ends it as
@@ -192,7 +194,13 @@ impl<'a> Session<'a> {
                 let excerpt = excerpt(statement, source, &refusal.message);
                 Failure::Statement { refusal, excerpt }
             }
-            End::Refused(refusal) => Failure::Refused(refusal),
+            End::Refused(mut refusal) => {
+                // What comes of the connection says which broker was meant.
+                if matches!(refusal.outcome, Outcome::Unavailable | Outcome::Disconnected) {
+                    refusal.message = format!("broker at {}: {}", self.server, refusal.message);
+                }
+                Failure::Refused(refusal)
+            }
             End::Output(failure) => failure,
         })
     }

@@ -10,6 +10,7 @@ mod record_json;
 mod rows;
 mod seen;
 mod statements;
+mod width;
 
 pub(crate) use flag_values::{Moment, Rate, Setting, StartAt};
 pub(crate) use format_string::{FormatString, unescape};

@@ -6,9 +6,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::base64;
 use super::numbers::printable;
 use super::record_json::Binary;
+use super::width::width;
 
-/// A column is padded to this many characters at most; longer cells push the rest of their row aside.
-const COLUMN_CHARACTERS_MAX: usize = 60;
+/// A column is padded to this many columns of the terminal at most; longer cells push the rest of their row aside.
+const CELL_COLUMNS_MAX: usize = 60;
 
 /// A table whose rows come one after the other, perhaps for ever. Column widths only grow, so rows stay aligned
 /// once they have met their longest cell.
@@ -20,11 +21,12 @@ pub(crate) struct RowTable {
 #[derive(Debug)]
 struct TableColumn {
     name: String,
-    characters: usize,
+    /// Of the terminal.
+    columns: usize,
     /// Numbers stand on the right.
     is_number: bool,
-    /// Room for what values of its type mostly take.
-    characters_expected: usize,
+    /// Room for what values of its type mostly take, in columns of the terminal.
+    columns_expected: usize,
 }
 
 impl RowTable {
@@ -32,7 +34,7 @@ impl RowTable {
     pub(crate) fn new(columns: &[Column]) -> Self {
         let column = |column: &Column| {
             let name = printable(&column.name).into_owned();
-            let (is_number, characters_expected) = match column.r#type.as_str() {
+            let (is_number, columns_expected) = match column.r#type.as_str() {
                 "BOOLEAN" => (false, 5),
                 "INT" | "INTEGER" => (true, 6),
                 "BIGINT" | "DOUBLE" => (true, 10),
@@ -41,7 +43,7 @@ impl RowTable {
                 "TIMESTAMP" => (false, 23),
                 other => (other.starts_with("DECIMAL"), 16),
             };
-            TableColumn { characters: name.chars().count(), name, is_number, characters_expected }
+            TableColumn { columns: width(&name), name, is_number, columns_expected }
         };
         Self { columns: columns.iter().map(column).collect() }
     }
@@ -49,7 +51,7 @@ impl RowTable {
     /// Makes room for rows of which none is known yet.
     pub(crate) fn expect_rows(&mut self) {
         for column in &mut self.columns {
-            column.characters = column.characters.max(column.characters_expected);
+            column.columns = column.columns.max(column.columns_expected);
         }
     }
 
@@ -57,8 +59,8 @@ impl RowTable {
     pub(crate) fn fit(&mut self, rows: &[Row]) {
         for row in rows {
             for (column, value) in self.columns.iter_mut().zip(&row.values) {
-                let characters = cell(value).chars().count().min(COLUMN_CHARACTERS_MAX);
-                column.characters = column.characters.max(characters);
+                let columns = width(&cell(value)).min(CELL_COLUMNS_MAX);
+                column.columns = column.columns.max(columns);
             }
         }
     }
@@ -76,14 +78,10 @@ impl RowTable {
     fn line(&self, cells: impl Iterator<Item = String>) -> String {
         let mut line = String::new();
         for (column, cell) in self.columns.iter().zip(cells) {
-            let width = column.characters;
-            let padded = if column.is_number {
-                format!("{cell:>width$}")
-            } else {
-                format!("{cell:<width$}")
-            };
-            line.push_str(&padded);
-            line.push_str("  ");
+            let padding = " ".repeat(column.columns.saturating_sub(width(&cell)));
+            let (before, behind) =
+                if column.is_number { (padding.as_str(), "") } else { ("", padding.as_str()) };
+            line.extend([before, &cell, behind, "  "]);
         }
         line.truncate(line.trim_end().len());
         line
@@ -183,7 +181,16 @@ mod tests {
         let long = row([text(&"x".repeat(100)), Some(Kind::Integer(1)), None]);
         table.fit(std::slice::from_ref(&long));
         assert!(table.row(&long).starts_with(&format!("{}      1", "x".repeat(100))));
-        assert_eq!(table.header().find("STARS"), Some(COLUMN_CHARACTERS_MAX + 2));
+        assert_eq!(table.header().find("STARS"), Some(CELL_COLUMNS_MAX + 2));
+    }
+
+    #[test]
+    fn wide_characters_do_not_break_the_alignment() {
+        let mut table = RowTable::new(&columns(&[("A", "STRING"), ("B", "STRING")]));
+        let rows = [row([text("日本"), text("x")]), row([text("abcde"), text("y")])];
+        table.fit(&rows);
+        assert_eq!(table.row(&rows[0]), "日本   x");
+        assert_eq!(table.row(&rows[1]), "abcde  y");
     }
 
     #[test]

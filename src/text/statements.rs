@@ -3,6 +3,8 @@
 //! Knows just enough of SQL not to be fooled: quotes, quoted names and comments. Whether a statement is valid is for
 //! the engine to say.
 
+use super::width::character_width;
+
 /// A statement and where it stood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statement {
@@ -143,12 +145,13 @@ pub(crate) fn excerpt(statement: &Statement, source: &str, message: &str) -> Opt
     let index = usize::try_from(place.line - 1).ok()?;
     let line = statement.text.lines().nth(index)?;
     let from = place.column.saturating_sub(AROUND + 1);
-    // One character stays one character, so that the caret stands where it should.
+    // A tab has no width of its own: shown as one blank, the caret stands where it should.
     let visible = |character: char| if character.is_control() { ' ' } else { character };
     let shown: String = line.chars().skip(from).take(2 * AROUND).map(visible).collect();
     let number = statement.first_line.saturating_add(place.line - 1);
     let margin = " ".repeat(number.to_string().len());
-    let indent = " ".repeat(place.column - 1 - from);
+    let before = shown.chars().take(place.column - 1 - from);
+    let indent = " ".repeat(before.map(character_width).sum());
     let column = place.column;
     Some(format!(
         "{margin} --> {source}:{number}:{column}\n{margin} |\n{number} | {shown}\n{margin} | {indent}^"
@@ -237,6 +240,15 @@ mod tests {
         let statement = Statement { text: "SELECT *\n\tFORM x;".to_owned(), first_line: 11 };
         let shown = excerpt(&statement, "q.sql", "line 2, column 2: FROM is expected").unwrap();
         assert_eq!(shown, "   --> q.sql:12:2\n   |\n12 |  FORM x;\n   |  ^");
+        let wide =
+            Statement { text: "SELECT\t'日本🎉', e\u{301}x FORM;".to_owned(), first_line: 1 };
+        let shown = excerpt(&wide, "q", "line 1, column 19: FROM is expected").unwrap();
+        let [.., line, caret] = &shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
+        let column = line.find("FORM").unwrap();
+        assert_eq!(super::super::width::width(&line[..column]), caret.len() - 1, "{shown}");
+        let end = Statement { text: "SELECT * FROM;".to_owned(), first_line: 1 };
+        let shown = excerpt(&end, "q", "line 1, column 14: too early").unwrap();
+        assert!(shown.ends_with("SELECT * FROM;\n  |              ^"), "{shown}");
         assert_eq!(excerpt(&statement, "q.sql", "line 3, column 1: no"), None);
         assert_eq!(excerpt(&statement, "q.sql", "no place"), None);
         let long = Statement { text: "x".repeat(500), first_line: 1 };

@@ -177,6 +177,8 @@ fn what_is_no_broker_is_named_and_the_right_port_told() {
         let errors = at(&elsewhere);
         assert!(errors.contains("it answers \"SSH-2.0-OpenSSH_9.7\""), "{errors}");
     }
+    let errors = fail(&broker, &["--server", "127.0.0.1:1", "sql", "-e", "SHOW TOPICS;"], 6);
+    assert!(errors.contains("broker at 127.0.0.1:1"), "{errors}");
     // A broker stays a broker, whatever it refuses.
     let errors = fail(&broker, &["sql", "-e", "CREATE TYPE a AS INT;"], 2);
     assert!(errors.contains("UNSUPPORTED") && errors.contains("What runs today"), "{errors}");
