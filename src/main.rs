@@ -8,7 +8,6 @@ mod lines;
 mod output;
 mod pending;
 mod probe;
-mod segment_scan;
 mod shell;
 mod text;
 

@@ -4,18 +4,16 @@
 //! out: this shows what lies there, also where the catalogue cannot be read.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use protocol::batch::Header;
 use protocol::id::{Offset, Partition, Timestamp, TopicId, TopicName};
 use serde::Serialize;
-use storage::{Access, Disk, Entry, RealDisk, StorageError};
+use storage::{Access, DamagedBytes, Disk, Entry, Found, RealDisk, SegmentScan, StorageError};
 
 use crate::args::InspectArgs;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::segment_scan::{DamagedBytes, Found, SegmentScan};
 use crate::text::{bytes_size, count, counted};
 
 /// The folder of the broker's own log of topics.
@@ -149,6 +147,10 @@ fn segments(entries: Vec<Entry>) -> Vec<(Offset, String)> {
 /// What was found in a segment, added up.
 #[derive(Debug, Default)]
 struct Sum {
+    /// Bytes of the file.
+    bytes: u64,
+    /// The offset behind the last sound batch.
+    end: Offset,
     batches: u64,
     records: u64,
     time_min: Option<Timestamp>,
@@ -239,13 +241,13 @@ impl Inspection<'_> {
                     "{file}: the segment begins at offset {base} where {expected} was expected"
                 ));
             }
-            let (sum, scan) = self.scan(log, *base, file, index == last)?;
-            expected_base = Some(scan.end());
+            let sum = self.scan(log, *base, file, index == last)?;
+            expected_base = Some(sum.end);
             damage.extend(sum.damage.iter().map(|damaged| sentence(file, damaged)));
             if self.output.is_json() {
-                self.output.json(&segment_line(log, *base, file, &sum, &scan))?;
+                self.output.json(&segment_line(log, *base, file, &sum))?;
             } else {
-                rows.push(segment_row(*base, file, &sum, &scan));
+                rows.push(segment_row(*base, file, &sum));
             }
         }
         if !self.output.is_json() {
@@ -266,10 +268,10 @@ impl Inspection<'_> {
         base: Offset,
         file: &str,
         is_last: bool,
-    ) -> Result<(Sum, SegmentScan), Failure> {
+    ) -> Result<Sum, Failure> {
         let path = log.path.join(file);
-        let opened: Arc<_> = self.disk.open(&path, Access::Read).map_err(failed)?;
-        let mut scan = SegmentScan::new(opened, base).map_err(failed)?;
+        let opened = self.disk.open(&path, Access::Read).map_err(failed)?;
+        let mut scan = SegmentScan::new(&*opened, base).map_err(failed)?;
         let mut sum = Sum::default();
         while let Some(found) = scan.step().map_err(failed)? {
             match found {
@@ -291,7 +293,8 @@ impl Inspection<'_> {
                 }
             }
         }
-        Ok((sum, scan))
+        (sum.bytes, sum.end) = (scan.bytes(), scan.end());
+        Ok(sum)
     }
 
     fn show_batch(
@@ -357,22 +360,16 @@ fn damage_line<'a>(log: &'a LogFolder, file: &'a str, damaged: &DamagedBytes) ->
     }
 }
 
-fn segment_line<'a>(
-    log: &'a LogFolder,
-    base: Offset,
-    file: &'a str,
-    sum: &Sum,
-    scan: &SegmentScan,
-) -> Line<'a> {
+fn segment_line<'a>(log: &'a LogFolder, base: Offset, file: &'a str, sum: &Sum) -> Line<'a> {
     Line::Segment {
         topic: log.topic_name(),
         partition: log.partition.get(),
         file,
         start: base.get(),
-        end: scan.end().get(),
+        end: sum.end.get(),
         batches: sum.batches,
         records: sum.records,
-        bytes: scan.bytes(),
+        bytes: sum.bytes,
         time_min: sum.time_min.map(|time| time.0),
         time_max: sum.time_max.map(|time| time.0),
         unfinished_bytes: sum.unfinished_bytes,
@@ -380,7 +377,7 @@ fn segment_line<'a>(
     }
 }
 
-fn segment_row(base: Offset, file: &str, sum: &Sum, scan: &SegmentScan) -> [String; 7] {
+fn segment_row(base: Offset, file: &str, sum: &Sum) -> [String; 7] {
     let times = match (sum.time_min, sum.time_max) {
         (Some(min), Some(max)) => format!("{} .. {}", moment(min), moment(max)),
         _ => "-".to_owned(),
@@ -392,10 +389,10 @@ fn segment_row(base: Offset, file: &str, sum: &Sum, scan: &SegmentScan) -> [Stri
     };
     [
         file.to_owned(),
-        format!("{base}..{}", scan.end()),
+        format!("{base}..{}", sum.end),
         count(sum.batches),
         count(sum.records),
-        bytes_size(scan.bytes()),
+        bytes_size(sum.bytes),
         times,
         state,
     ]

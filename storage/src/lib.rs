@@ -50,6 +50,7 @@ mod producers;
 mod recover;
 mod report;
 mod retention;
+mod scan;
 mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -68,4 +69,5 @@ pub use log::{Log, Staged, Trimmed};
 pub use options::{Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use recover::Opening;
 pub use report::{Note, Recovered};
+pub use scan::{DamagedBytes, Found, SegmentScan};
 pub use view::{Read, TimeFound, View};

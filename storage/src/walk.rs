@@ -286,6 +286,19 @@ impl<'a> Walker<'a> {
         Ok(left < header.map_or(HEADER_BYTES, |header| header.total_bytes) as u64)
     }
 
+    /// True when nothing but zeros lies from `position` to the bound.
+    pub(crate) fn is_zero_from(&mut self, position: u64) -> Result<bool, StorageError> {
+        let mut at = position;
+        while at < self.bound.bytes {
+            let bytes = self.bytes_at(at, self.chunk_bytes)?;
+            if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
+                return Ok(bytes.is_empty());
+            }
+            at += bytes.len() as u64;
+        }
+        Ok(true)
+    }
+
     /// True when some part of the stretch from `from` up to `to` was never written: a sector of nothing but zeros, of
     /// which enough lies in the stretch that a written batch would have shown something else there.
     pub(crate) fn has_unwritten_sector(
