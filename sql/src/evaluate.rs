@@ -3,27 +3,34 @@
 //! An error in one row makes the expression null there and is reported with the row; the others are not touched.
 //! Errors in what a CASE, AND or OR did not need for a row are not reported.
 
-use std::collections::HashSet;
-use std::fmt;
+mod arithmetic;
+mod kernels;
+mod node;
+
 use std::sync::Arc;
 
 use arrow_arith::boolean::{and_kleene, is_not_null, is_null, not, or_kleene};
 use arrow_arith::numeric;
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, Datum, StringArray, UInt32Array, new_null_array};
-use arrow_buffer::i256;
-use arrow_ord::cmp;
+use arrow_array::{Array, ArrayRef, BooleanArray, StringArray, UInt32Array, new_null_array};
 use arrow_schema::ArrowError;
-use arrow_select::{filter::prep_null_mask_filter, nullif::nullif, take::take, zip::zip};
+use arrow_select::{take::take, zip::zip};
 
+pub(crate) use self::arithmetic::calculate;
+use self::arithmetic::out_of_range;
+pub use self::kernels::EvaluateError;
+use self::kernels::{
+    BATCH_BYTES_MAX, Held, Result, compare, field, has_zero, index, is_in, kernel_pattern,
+    make_map, null_is_false,
+};
+pub(crate) use self::node::{Node, Operation};
 use crate::ast::BinaryOperator;
 use crate::cast::cast;
 use crate::error::RowCause;
-use crate::functions::function::RowFunction;
 use crate::rows::Rows;
 use crate::schema::ColumnRef;
-use crate::value::{ColumnBuilder, Decimal, SqlType, Value, ValueError};
+use crate::value::{ColumnBuilder, SqlType, Value};
 
 /// An expression with names bound and types checked; see [`crate::compile`]. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -50,106 +57,12 @@ pub struct RowError {
     pub cause: RowCause,
 }
 
-/// Why an expression could not be evaluated at all. A batch with the schema that the expression was compiled for has
-/// none of these.
-#[derive(Debug, thiserror::Error)]
-pub enum EvaluateError {
-    /// The batch has no such column.
-    #[error("the batch has no column at {place:?}")]
-    Column {
-        /// Where the column should be.
-        place: ColumnRef,
-    },
-    /// The values would fill the memory.
-    #[error(
-        "the expression could not be evaluated: its values take more than {BATCH_BYTES_MAX} bytes for {rows} rows; make its texts and arrays shorter"
-    )]
-    TooLarge {
-        /// Rows of the batch.
-        rows: usize,
-    },
-    /// A kernel refused.
-    #[error("the expression could not be evaluated: {0}")]
-    Arrow(#[from] ArrowError),
-    /// A value is not of the type it was checked to have.
-    #[error("the expression could not be evaluated: {0}")]
-    Value(#[from] ValueError),
-}
-
-/// The most bytes of texts and items that an expression may make for a batch, all of its operations together; rows
-/// beyond it have no value.
-const BATCH_BYTES_MAX: usize = 1 << 28;
-
 /// The most bytes of texts and items that are handed to functions for a batch: a large constant is handed over anew for
 /// each row.
 const READ_BYTES_MAX: usize = 1 << 32;
 
 /// The longest pattern of LIKE, in bytes: its cost grows with it.
 pub(crate) const LIKE_BYTES_MAX: usize = 1_000;
-
-type Result<T> = std::result::Result<T, EvaluateError>;
-
-/// An operation with its operands.
-pub(crate) struct Node {
-    pub(crate) operation: Operation,
-    pub(crate) operands: Vec<Node>,
-    pub(crate) sql_type: SqlType,
-}
-
-/// What is computed from the operands. Compiling has seen to their number and types.
-pub(crate) enum Operation {
-    Column(ColumnRef),
-    Constant(Value),
-    Not,
-    And,
-    Or,
-    /// Two operands of one type.
-    Compare(BinaryOperator),
-    /// Two operands: of the result's type, or any two DECIMALs.
-    Arithmetic(BinaryOperator),
-    /// Texts end to end.
-    Concatenate,
-    Negate,
-    IsNull,
-    IsNotNull,
-    /// Text, pattern.
-    Like {
-        escape: Option<char>,
-    },
-    /// The first operand among the others, all of one type.
-    In,
-    /// The first operand not below the second and not above the third, all of one type.
-    Between,
-    /// The operand among constants of its type.
-    InSet {
-        values: HashSet<Value>,
-        has_null: bool,
-    },
-    /// Condition, value, condition, value, ..., value otherwise. With a subject, that stands first, and values of its
-    /// type stand in place of the conditions.
-    Case {
-        has_subject: bool,
-    },
-    Cast,
-    Field(usize),
-    /// Array, position; or map, key.
-    Index,
-    MakeArray,
-    /// Key, value, key, value, ...
-    MakeMap,
-    MakeStruct,
-    TextFunction(fn(&str) -> String),
-    /// Null when any operand is.
-    StrictFunction(RowFunction),
-    /// Sees nulls.
-    Function(RowFunction),
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} operands", self.sql_type, self.operands.len())
-    }
-}
 
 impl Compiled {
     /// The type of its values. A bare NULL is a STRING.
@@ -229,44 +142,6 @@ struct Run<'r> {
     bytes: usize,
     /// Of texts and items that were handed to functions so far.
     bytes_read: usize,
-}
-
-/// The values of an operand: one a row, or one for all of them.
-enum Held {
-    Column(ArrayRef),
-    Same(ArrayRef),
-}
-
-impl Held {
-    fn array(&self) -> &ArrayRef {
-        match self {
-            Self::Column(array) | Self::Same(array) => array,
-        }
-    }
-
-    fn is_same(&self) -> bool {
-        matches!(self, Self::Same(_))
-    }
-
-    fn value(&self, row: usize) -> Value {
-        Value::read(self.array(), if self.is_same() { 0 } else { row })
-    }
-
-    /// Compiling has seen to it that this is a condition.
-    fn booleans(&self, rows: usize) -> Result<BooleanArray> {
-        Ok(match self {
-            Self::Column(array) => array.as_boolean().clone(),
-            Self::Same(array) => {
-                take(array, &UInt32Array::from(vec![0; rows]), None)?.as_boolean().clone()
-            }
-        })
-    }
-}
-
-impl Datum for Held {
-    fn get(&self) -> (&dyn Array, bool) {
-        (self.array(), self.is_same())
-    }
 }
 
 impl Run<'_> {
@@ -596,251 +471,4 @@ impl Run<'_> {
             value => cast(value, &node.sql_type),
         })
     }
-}
-
-fn null_is_false(mask: &BooleanArray) -> BooleanArray {
-    if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() }
-}
-
-fn out_of_range(operation: &str, sql_type: &SqlType) -> RowCause {
-    RowCause::OutOfRange { operation: operation.to_owned(), sql_type: sql_type.clone() }
-}
-
-fn has_zero(divisor: &Held) -> bool {
-    let floats = divisor.array().as_primitive_opt::<arrow_array::types::Float64Type>();
-    floats.is_some_and(|floats| floats.iter().flatten().any(|float| float == 0.0))
-}
-
-/// Arithmetic on two values of a row.
-pub(crate) fn calculate(
-    operator: BinaryOperator,
-    left: &Value,
-    right: &Value,
-    sql_type: &SqlType,
-) -> std::result::Result<Value, RowCause> {
-    use BinaryOperator as Op;
-    let divides = matches!(operator, Op::Divide | Op::Modulo);
-    macro_rules! checked {
-        ($left:expr, $right:expr) => {{
-            if divides && *$right == 0 {
-                return Err(RowCause::DivisionByZero);
-            }
-            match operator {
-                Op::Add => $left.checked_add(*$right),
-                Op::Subtract => $left.checked_sub(*$right),
-                Op::Multiply => $left.checked_mul(*$right),
-                Op::Divide => $left.checked_div(*$right),
-                // The only remainder that overflows is that of the least number by -1, which is 0.
-                _ => Some($left.checked_rem(*$right).unwrap_or(0)),
-            }
-        }};
-    }
-    let result = match (left, right) {
-        (Value::Null, _) | (_, Value::Null) => return Ok(Value::Null),
-        (Value::Int(left), Value::Int(right)) => checked!(left, right).map(Value::Int),
-        (Value::Bigint(left), Value::Bigint(right)) => checked!(left, right).map(Value::Bigint),
-        (Value::Double(_), Value::Double(0.0)) if divides => return Err(RowCause::DivisionByZero),
-        (Value::Double(left), Value::Double(right)) => Some(Value::Double(match operator {
-            Op::Add => left + right,
-            Op::Subtract => left - right,
-            Op::Multiply => left * right,
-            Op::Divide => left / right,
-            _ => left % right,
-        })),
-        (Value::Decimal(_), Value::Decimal(right)) if divides && right.unscaled == 0 => {
-            return Err(RowCause::DivisionByZero);
-        }
-        (Value::Decimal(left), Value::Decimal(right)) => {
-            decimal_result(operator, *left, *right, sql_type).map(Value::Decimal)
-        }
-        _ => None,
-    };
-    result.ok_or_else(|| out_of_range(operator.sign(), sql_type))
-}
-
-/// Exact arithmetic, rounded half up to the type of the result. `None` when it does not fit.
-fn decimal_result(
-    operator: BinaryOperator,
-    left: Decimal,
-    right: Decimal,
-    sql_type: &SqlType,
-) -> Option<Decimal> {
-    let SqlType::Decimal { precision, scale } = *sql_type else { return None };
-    let widest = left.scale.max(right.scale);
-    let same_scale =
-        |of: Decimal| of.unscaled.checked_mul(10_i128.checked_pow((widest - of.scale).into())?);
-    let exact = match operator {
-        BinaryOperator::Add => {
-            Decimal { unscaled: same_scale(left)?.checked_add(same_scale(right)?)?, scale: widest }
-        }
-        BinaryOperator::Subtract => {
-            Decimal { unscaled: same_scale(left)?.checked_sub(same_scale(right)?)?, scale: widest }
-        }
-        BinaryOperator::Multiply => {
-            let product =
-                i256::from_i128(left.unscaled).checked_mul(i256::from_i128(right.unscaled))?;
-            let dropped = u32::from(left.scale) + u32::from(right.scale);
-            return rounded(product, dropped.checked_sub(scale.into())?, precision, scale);
-        }
-        BinaryOperator::Divide => return divide(left, right, precision, scale),
-        _ => Decimal { unscaled: same_scale(left)? % same_scale(right)?, scale: widest },
-    };
-    exact.rescale(precision, scale)
-}
-
-/// left / right at one digit more than wanted, then rounded. Both sides have twice the bits of a DECIMAL on the way.
-fn divide(left: Decimal, right: Decimal, precision: u8, scale: u8) -> Option<Decimal> {
-    let shift = i32::from(scale) + 1 + i32::from(right.scale) - i32::from(left.scale);
-    let power = i256::from_i128(10).checked_pow(shift.unsigned_abs())?;
-    let (left, right) = (i256::from_i128(left.unscaled), i256::from_i128(right.unscaled));
-    let quotient = match shift {
-        0.. => left.checked_mul(power)?.checked_div(right)?,
-        _ => left.checked_div(right.checked_mul(power)?)?,
-    };
-    rounded(quotient, 1, precision, scale)
-}
-
-/// A number without its last digits, rounded half up. `None` when it has more digits than the precision.
-fn rounded(exact: i256, dropped: u32, precision: u8, scale: u8) -> Option<Decimal> {
-    let ten = i256::from_i128(10);
-    if dropped == 0 {
-        return Decimal { unscaled: exact.to_i128()?, scale }.rescale(precision, scale);
-    }
-    // All but one of the digits, then that one with rounding.
-    let nearly = exact.checked_div(ten.checked_pow(dropped - 1)?)?;
-    let (whole, last) = (nearly.checked_div(ten)?.to_i128()?, nearly.checked_rem(ten)?.to_i128()?);
-    let unscaled = whole.checked_add(if last.abs() >= 5 { last.signum() } else { 0 })?;
-    Decimal { unscaled, scale }.rescale(precision, scale)
-}
-
-fn compare(
-    operator: BinaryOperator,
-    left: &Held,
-    right: &Held,
-    rows: usize,
-) -> Result<BooleanArray> {
-    use BinaryOperator as Op;
-    if left.array().data_type().is_nested() {
-        let of_row = |row| compare_values(operator, &left.value(row), &right.value(row));
-        return Ok((0..rows).map(of_row).collect());
-    }
-    let compared = match operator {
-        Op::Equal => cmp::eq(left, right),
-        Op::NotEqual => cmp::neq(left, right),
-        Op::Less => cmp::lt(left, right),
-        Op::LessOrEqual => cmp::lt_eq(left, right),
-        Op::Greater => cmp::gt(left, right),
-        Op::GreaterOrEqual => cmp::gt_eq(left, right),
-        Op::Distinct => cmp::distinct(left, right),
-        _ => cmp::not_distinct(left, right),
-    }?;
-    // Two constants among columns: one answer for all rows.
-    match left.is_same() && right.is_same() {
-        true => Held::Same(Arc::new(compared)).booleans(rows),
-        false => Ok(compared),
-    }
-}
-
-/// Comparison of two values of one type; `None` is unknown.
-pub(crate) fn compare_values(
-    operator: BinaryOperator,
-    left: &Value,
-    right: &Value,
-) -> Option<bool> {
-    use BinaryOperator as Op;
-    match operator {
-        Op::Distinct => return Some(left != right),
-        Op::NotDistinct => return Some(left == right),
-        _ if left.is_null() || right.is_null() => return None,
-        _ => {}
-    }
-    let order = left.cmp(right);
-    Some(match operator {
-        Op::Equal => order.is_eq(),
-        Op::NotEqual => order.is_ne(),
-        Op::Less => order.is_lt(),
-        Op::LessOrEqual => order.is_le(),
-        Op::Greater => order.is_gt(),
-        _ => order.is_ge(),
-    })
-}
-
-/// The pattern as the kernel reads it: there a backslash takes the meaning off the next character, always.
-fn kernel_pattern(pattern: &str, escape: Option<char>) -> String {
-    let mut written = String::with_capacity(pattern.len());
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        if Some(character) == escape {
-            let plain = characters.next().unwrap_or(character);
-            if matches!(plain, '%' | '_' | '\\') {
-                written.push('\\');
-            }
-            written.push(plain);
-        } else if character == '\\' {
-            written.push_str("\\\\");
-        } else {
-            written.push(character);
-        }
-    }
-    written
-}
-
-fn is_in(held: &[Held], rows: usize) -> Result<BooleanArray> {
-    let mut found: Option<BooleanArray> = None;
-    for item in &held[1..] {
-        let equal = compare(BinaryOperator::Equal, &held[0], item, rows)?;
-        found = Some(match found {
-            Some(found) => or_kleene(&found, &equal)?,
-            None => equal,
-        });
-    }
-    Ok(found.unwrap_or_else(|| BooleanArray::from(vec![false; rows])))
-}
-
-fn make_map(row: &[Value]) -> std::result::Result<Value, RowCause> {
-    let entries = row.chunks_exact(2).map(|entry| (entry[0].clone(), entry[1].clone()));
-    let entries = entries.filter(|(key, _)| !key.is_null());
-    Ok(crate::functions::map_of(entries))
-}
-
-/// A field of a struct: null where the struct is.
-fn field(array: &ArrayRef, index: usize) -> Result<ArrayRef> {
-    let fields = array.as_struct();
-    let column = fields.column(index);
-    if fields.null_count() == 0 {
-        return Ok(Arc::clone(column));
-    }
-    Ok(nullif(column, &is_null(array)?)?)
-}
-
-fn index(array: &ArrayRef, at: &Held, rows: usize) -> Result<ArrayRef> {
-    // Positions in the column of all items; null where there is no such item.
-    if let Some(list) = array.as_list_opt::<i32>() {
-        let place = |row: usize| {
-            let (start, end) = (list.value_offsets()[row], list.value_offsets()[row + 1]);
-            let length = i64::from(end - start);
-            let position = match at.value(row) {
-                _ if list.is_null(row) => return None,
-                Value::Int(position) => i64::from(position),
-                Value::Bigint(position) => position,
-                _ => return None,
-            };
-            let from_start = if position < 0 { length + position } else { position - 1 };
-            (0..length).contains(&from_start).then(|| start as u32 + from_start as u32)
-        };
-        let positions: UInt32Array = (0..rows).map(place).collect();
-        return Ok(take(list.values(), &positions, None)?);
-    }
-    let map = array.as_map();
-    let place = |row: usize| {
-        let (start, end) =
-            (map.value_offsets()[row] as usize, map.value_offsets()[row + 1] as usize);
-        let key = at.value(row);
-        if map.is_null(row) {
-            return None;
-        }
-        (start..end).find(|at| Value::read(map.keys(), *at) == key).map(|at| at as u32)
-    };
-    let positions: UInt32Array = (0..rows).map(place).collect();
-    Ok(take(map.values(), &positions, None)?)
 }
