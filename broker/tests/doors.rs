@@ -18,6 +18,8 @@ use thalweg_broker::{Broker, Config, Service};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 
+const SHUTDOWN_MS_MAX: u64 = 1_000;
+
 const MIB: usize = 1024 * 1024;
 
 fn topic() -> TopicName {
@@ -33,6 +35,7 @@ async fn open(folder: &Path, read_bytes_in_flight_max: usize) -> (Broker, Channe
         grpc_listen: anywhere,
         http_listen: anywhere,
         read_bytes_in_flight_max,
+        shutdown_ms_max: SHUTDOWN_MS_MAX,
         ..Config::default()
     };
     let broker = Broker::open(config).await.unwrap();
@@ -110,5 +113,69 @@ async fn answers_that_nobody_reads_hold_their_share_of_the_budget() {
         tokio::task::yield_now().await;
     }
     drop(channel);
+    broker.close().await;
+}
+
+/// Follows the topic and reads nothing of it.
+async fn subscribe_and_leave_lying(channel: &Channel) -> tonic::Streaming<v1::FetchResponse> {
+    let entry = v1::SubscribeEntry { topic: topic().to_string(), ..v1::SubscribeEntry::default() };
+    let request = v1::SubscribeRequest { entries: vec![entry], ..v1::SubscribeRequest::default() };
+    let mut client = v1::log_client::LogClient::new(channel.clone());
+    client.subscribe(request).await.unwrap().into_inner()
+}
+
+/// Waits for records that never come.
+async fn poll_long(channel: Channel, end: i64) -> Result<(), tonic::Status> {
+    let mut entry = v1::FetchEntry { topic: topic().to_string(), ..v1::FetchEntry::default() };
+    entry.offset = end;
+    let request = v1::FetchRequest {
+        entries: vec![entry],
+        wait_ms_max: 60_000,
+        ..v1::FetchRequest::default()
+    };
+    v1::log_client::LogClient::new(channel).fetch(request).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_broker_ends_in_time_whatever_its_peers_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, channel) = open(folder.path(), 64 * MIB).await;
+    let polls: Vec<_> = (0..50).map(|_| tokio::spawn(poll_long(channel.clone(), 8))).collect();
+    let mut lying = Vec::new();
+    for _ in 0..10 {
+        lying.push(ask_and_leave_lying(&channel, 4 * MIB).await);
+        lying.push(subscribe_and_leave_lying(&channel).await);
+    }
+    let (service, reads) = (broker.service().clone(), std::sync::atomic::AtomicU64::new(0));
+    let busy = async {
+        loop {
+            others_get(&service).await;
+            reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    // Everything is under way: the polls have reached the broker when the stream behind them has.
+    tokio::select! {
+        () = busy => {}
+        () = async {
+            while reads.load(std::sync::atomic::Ordering::Relaxed) < 5 {
+                tokio::task::yield_now().await;
+            }
+        } => {}
+    }
+    let start = Instant::now();
+    broker.close().await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(SHUTDOWN_MS_MAX) + Duration::from_secs(10), "{took:?}");
+    for poll in polls {
+        let ended = tokio::time::timeout(Duration::from_secs(20), poll).await.unwrap().unwrap();
+        let refused =
+            ended.expect_err("nothing came, and it must not look as if nothing were wrong");
+        assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+    }
+    drop(lying);
+    // The next start is clean.
+    let config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
+    let broker = Broker::open(config).await.unwrap();
+    assert_eq!(others_get(broker.service()).await / MIB, 2);
     broker.close().await;
 }

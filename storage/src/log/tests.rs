@@ -503,3 +503,19 @@ fn a_lost_sector_is_known_by_the_few_bytes_of_a_batch_in_it() {
     assert_eq!(log.synced_end(), Offset::ZERO.plus(1), "{:?}", report.notes);
     assert_eq!(offsets(&log.view(), Offset::ZERO), [0]);
 }
+
+#[test]
+fn a_log_without_records_holds_no_handle_and_syncs_nothing_when_opened() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk, options(), 0);
+    assert!(log.active.is_parked());
+    drop(log);
+    let before = disk.trace().len();
+    let (mut log, _) = open(&disk, options(), 0);
+    assert!(log.active.is_parked());
+    let path = Path::new(FOLDER).join(log_name(Offset::ZERO));
+    let synced = |done: &crate::sim::Traced| done.action == Action::Sync && done.path == path;
+    assert!(!disk.trace()[before..].iter().any(synced));
+    append(&mut log, batch(2, 0, None), 0);
+    assert_eq!(offsets(&log.view(), Offset::ZERO), [0]);
+}
