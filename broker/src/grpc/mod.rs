@@ -4,6 +4,6 @@ mod admin;
 mod friendly;
 mod held;
 mod inflow;
-mod outflow;
+mod log;
 mod records;
 pub(crate) mod server;

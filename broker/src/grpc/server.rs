@@ -13,7 +13,7 @@ use crate::connection::{Accepting, Connection, Manners};
 use crate::grpc::admin::AdminService;
 use crate::grpc::held::Watched;
 use crate::grpc::inflow::Inflow;
-use crate::grpc::outflow::LogDoor;
+use crate::grpc::log::LogDoor;
 use crate::grpc::records::LogService;
 use crate::service::Service;
 
