@@ -4,7 +4,9 @@
 //! permit of its size; when the budget is used up, callers wait in line for a moment and are then refused as busy. Those
 //! who wait hold their whole request in memory, so their bytes are bounded too: to [half](WAITING_PART) of the budget.
 //! Beyond it nobody waits, they are refused at once. *Reads*: an answer larger than [`READ_BYTES_FLOOR`] holds a permit until it is on its way; when that budget is used
-//! up nobody waits, but answers shrink to the floor, so a thousand greedy readers take turns in small bites.
+//! up nobody waits, but answers shrink to the floor, so a thousand greedy readers take turns in small bites. Answers to
+//! producers cannot shrink: what the answers of one call take beyond the floor is in the same budget, and is waited for
+//! before anything is appended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,18 @@ pub struct Admission {
     waiting: Arc<Semaphore>,
     waiting_pieces: u32,
     reads: Arc<Semaphore>,
+    reads_pieces: u32,
+}
+
+/// What the answers of one call to produce may take together, from its requests on until they have left, without a
+/// share of the budget for reads: [`READ_BYTES_FLOOR`]. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Allowance(Arc<Semaphore>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(pieces(READ_BYTES_FLOOR) as usize)))
+    }
 }
 
 /// The right to have some bytes under way; dropping it gives the bytes back.
@@ -66,6 +80,7 @@ impl Admission {
             waiting: Arc::new(Semaphore::new(waiting_pieces as usize)),
             waiting_pieces,
             reads: Arc::new(Semaphore::new(reads_pieces as usize)),
+            reads_pieces,
         }
     }
 
@@ -82,6 +97,45 @@ impl Admission {
         match Arc::clone(&self.reads).try_acquire_many_owned(pieces(bytes)) {
             Ok(permit) => (bytes, Permit { permit: Some(permit) }),
             Err(_) => (READ_BYTES_FLOOR, Permit { permit: None }),
+        }
+    }
+
+    /// A permit for an answer of `bytes` to a producer, waiting in line for a while if need be.
+    ///
+    /// An answer within the floor waits at most for earlier ones of its own call. One larger than the whole budget takes
+    /// all of it.
+    ///
+    /// # Errors
+    /// [`Outcome::Busy`] when the wait was in vain. May be cancelled: the place in line is given up.
+    pub async fn answer(&self, own: &Allowance, bytes: usize) -> Result<Permit, Refusal> {
+        let wanted = pieces(bytes);
+        if bytes <= READ_BYTES_FLOOR
+            && let Ok(permit) = Arc::clone(&own.0).try_acquire_many_owned(wanted)
+        {
+            return Ok(Permit { permit: Some(permit) });
+        }
+        let shared = wanted.min(self.reads_pieces);
+        if let Ok(permit) = Arc::clone(&self.reads).try_acquire_many_owned(shared) {
+            return Ok(Permit { permit: Some(permit) });
+        }
+        // Earlier answers of a call leave within their own time, or the connection ends.
+        let acquired = if bytes <= READ_BYTES_FLOOR {
+            Ok(Arc::clone(&own.0).acquire_many_owned(wanted).await)
+        } else {
+            tokio::time::timeout(WRITE_WAIT, Arc::clone(&self.reads).acquire_many_owned(shared))
+                .await
+        };
+        match acquired {
+            Ok(Ok(permit)) => Ok(Permit { permit: Some(permit) }),
+            Ok(Err(_)) => Err(Refusal::new(Outcome::Unavailable, "the broker is stopping")),
+            Err(_) => Err(Refusal::new(
+                Outcome::Busy,
+                format!(
+                    "no room for an answer of {bytes} bytes: {} KiB of answers are on their way, all that \
+                     read_bytes_in_flight_max allows, and the request has waited for 10 s",
+                    self.reads_pieces
+                ),
+            )),
         }
     }
 

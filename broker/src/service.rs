@@ -12,7 +12,7 @@ use protocol::verbs::{
     ProducerIdentity, TopicChange, TopicDescription, TopicSpec,
 };
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Allowance, Permit};
 use crate::config::Config;
 use crate::fetch::{self, Answered};
 use crate::metrics::Metrics;
@@ -61,6 +61,18 @@ impl Service {
         let Hall { catalog, admission, metrics, world, .. } = &*self.0;
         let clock = &world.clock;
         produce::submit(produce::Ground { catalog, admission, metrics, clock }, request).await
+    }
+
+    /// A permit for the answer to a produce request of a call that has this allowance. May be cancelled.
+    ///
+    /// # Errors
+    /// [`Outcome::Busy`] when there was no room in time.
+    pub(crate) async fn room_for_answer(
+        &self,
+        own: &Allowance,
+        bytes: usize,
+    ) -> Result<Permit, Refusal> {
+        self.0.admission.answer(own, bytes).await
     }
 
     /// Reads from many partitions, waiting as the request says. May be cancelled.

@@ -41,6 +41,18 @@ pub const DECOMPRESSED_BYTES_MAX: usize = DECOMPRESSED_RATIO_MAX * BATCH_BYTES_M
 /// Largest gRPC message that the broker reads, in bytes: one request of the largest batch, with room for names.
 pub const REQUEST_BYTES_MAX: usize = BATCH_BYTES_MAX + MIB;
 
+/// Largest gRPC message that calls other than those to produce read, in bytes: all the entries that a request may have,
+/// each with the longest name.
+pub const SMALL_REQUEST_BYTES_MAX: usize = 4 * MIB;
+
+/// Largest gRPC message that the calls of administration read, in bytes: all the settings that a topic may have. What
+/// it can unfold to is ten to twenty times as much.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = MIB;
+
+/// Most records in the friendly form in one produce request, all its entries together. An empty one takes two bytes of
+/// the request, and many times as many in its batch and in the answer.
+pub const RECORDS_PER_REQUEST_MAX: usize = RECORDS_PER_BATCH_MAX;
+
 /// Most entries (topic partitions) in one produce, fetch or position request.
 pub const ENTRIES_PER_REQUEST_MAX: usize = 10_000;
 
@@ -85,6 +97,12 @@ const _: () = {
     assert!(RECORDS_PER_BATCH_MAX < i32::MAX as usize);
     // A fetch must be able to answer with the largest batch, and the largest answer must fit what a client reads.
     assert!(REQUEST_BYTES_MAX > BATCH_BYTES_MAX);
+    assert!(SMALL_REQUEST_BYTES_MAX >= ENTRIES_PER_REQUEST_MAX * (TOPIC_NAME_BYTES_MAX + 50));
+    assert!(
+        ADMIN_REQUEST_BYTES_MAX >= 2 * SETTINGS_PER_TOPIC_MAX * (SETTING_VALUE_BYTES_MAX + 256)
+    );
+    // What fits a batch must fit a request.
+    assert!(RECORDS_PER_REQUEST_MAX >= RECORDS_PER_BATCH_MAX);
     assert!(DECOMPRESSED_BYTES_FLOOR <= DECOMPRESSED_BYTES_MAX);
     assert!(SHARD_TURN_COMMANDS_MAX <= SHARD_QUEUE_COMMANDS_MAX);
 };

@@ -10,10 +10,10 @@ use protocol::batch::{Builder, HEADER_BYTES};
 use protocol::grpc::produce::IncomingRecords;
 use protocol::grpc::v1;
 use protocol::id::{Partition, Timestamp, TopicName};
-use protocol::limits::BATCH_BYTES_MAX;
+use protocol::limits::{BATCH_BYTES_MAX, ENTRIES_PER_REQUEST_MAX};
 use protocol::outcome::{Outcome, Refusal};
 use protocol::partitioner::partition_of_key;
-use protocol::record::encoded_bytes_max;
+use protocol::record::{Record, encoded_bytes_max};
 use protocol::verbs::{Appended, ProduceEntry};
 
 use crate::service::TopicShape;
@@ -24,7 +24,7 @@ pub(crate) struct Batches {
     /// To be appended, in this order.
     pub(crate) entries: Vec<ProduceEntry>,
     /// For each record of the entry: which of the batches, and its place in it.
-    places: Vec<(usize, u64)>,
+    places: Vec<(u32, u32)>,
 }
 
 /// Spreads keyless records over partitions, request by request.
@@ -38,33 +38,27 @@ impl Spread {
     }
 }
 
-/// Builds the batches of one entry. Records are timed `now` where they have no time.
+/// Builds the batches of one entry, at most `batches_max`. Records are timed `now` where they have no time.
 ///
 /// # Errors
-/// When a single record is larger than any batch may be.
+/// When a record is not sound or larger than any batch may be, or the records would take too many batches.
 pub(crate) fn build(
     incoming: IncomingRecords,
     shape: TopicShape,
+    batches_max: usize,
     spread: &Spread,
     now: Timestamp,
 ) -> Result<Batches, Refusal> {
     let IncomingRecords { topic, partition, records, compression } = incoming;
-    let largest = records.iter().map(encoded_bytes_max).max().unwrap_or(0);
-    if largest > BATCH_BYTES_MAX - HEADER_BYTES {
-        return Err(Refusal::new(
-            Outcome::BatchTooLarge,
-            format!(
-                "{topic}: a record takes {largest} bytes; no batch may have more than {BATCH_BYTES_MAX}"
-            ),
-        ));
-    }
     let keyless = spread.next(shape.partitions);
-    let mut batches = Batches { entries: Vec::new(), places: Vec::with_capacity(records.len()) };
+    let mut batches = Batches { entries: Vec::new(), places: Vec::with_capacity(records.count()) };
     // Which batch each partition fills now: its builder, and its number among the entries to come.
-    let mut open: BTreeMap<Partition, (usize, Builder)> = BTreeMap::new();
-    let mut closed: Vec<(usize, Partition, Builder)> = Vec::new();
+    let mut open: BTreeMap<Partition, (u32, Builder)> = BTreeMap::new();
+    let mut closed: Vec<(u32, Partition, Builder)> = Vec::new();
     let mut count = 0;
-    for record in &records {
+    for record in records.unfolded() {
+        let record = &record?;
+        check_size(&topic, record)?;
         let target = partition.unwrap_or_else(|| {
             record.key.as_ref().map_or(keyless, |key| partition_of_key(key, shape.partitions))
         });
@@ -80,15 +74,37 @@ pub(crate) fn build(
             count += 1;
             (count - 1, Builder::new(compression))
         });
-        batches.places.push((*number, builder.record_count() as u64));
+        if *number as usize >= batches_max {
+            return Err(Refusal::new(
+                Outcome::InvalidRequest,
+                format!(
+                    "{topic}: the records take more batches than the {ENTRIES_PER_REQUEST_MAX} that a request may have: send fewer records at once"
+                ),
+            ));
+        }
+        // No batch has more than 2^31 records.
+        batches.places.push((*number, u32::try_from(builder.record_count()).unwrap_or(u32::MAX)));
         builder.push(record, now);
     }
     closed.extend(open.into_iter().map(|(target, (number, builder))| (number, target, builder)));
     closed.sort_by_key(|(number, _, _)| *number);
     let entry =
-        |(_, partition, builder): (usize, Partition, Builder)| entry(&topic, partition, builder);
+        |(_, partition, builder): (u32, Partition, Builder)| entry(&topic, partition, builder);
     batches.entries = closed.into_iter().map(entry).collect();
     Ok(batches)
+}
+
+fn check_size(topic: &TopicName, record: &Record) -> Result<(), Refusal> {
+    let bytes = encoded_bytes_max(record);
+    if bytes <= BATCH_BYTES_MAX - HEADER_BYTES {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Outcome::BatchTooLarge,
+        format!(
+            "{topic}: a record takes {bytes} bytes; no batch may have more than {BATCH_BYTES_MAX}"
+        ),
+    ))
 }
 
 fn entry(topic: &TopicName, partition: Partition, builder: Builder) -> ProduceEntry {
@@ -109,10 +125,10 @@ impl Batches {
         partitions: &[Partition],
         results: &[Result<Appended, Refusal>],
     ) -> v1::ProduceResult {
-        let place = |(number, index): &(usize, u64)| {
-            let partition = partitions.get(*number).copied().unwrap_or_default();
-            let offset = match results.get(*number) {
-                Some(Ok(appended)) => appended.base_offset.plus(*index).get(),
+        let place = |(number, index): &(u32, u32)| {
+            let partition = partitions.get(*number as usize).copied().unwrap_or_default();
+            let offset = match results.get(*number as usize) {
+                Some(Ok(appended)) => appended.base_offset.plus((*index).into()).get(),
                 Some(Err(_)) | None => -1,
             };
             v1::RecordPlace { partition: partition.to_i32(), offset }
@@ -135,19 +151,27 @@ impl Batches {
 
 #[cfg(test)]
 mod tests {
-    use protocol::compression::Compression;
+    use prost::Message as _;
+    use protocol::grpc::produce::{self, Incoming};
+    use protocol::grpc::record::record_at;
     use protocol::id::Offset;
-    use protocol::record::Record;
 
     use super::*;
 
     fn incoming(records: Vec<Record>) -> IncomingRecords {
-        IncomingRecords {
-            topic: "t".parse().unwrap(),
-            partition: None,
-            records,
-            compression: Compression::None,
+        let records = records.into_iter().map(|record| record_at(Offset::ZERO, record)).collect();
+        let list = v1::RecordList { records, ..Default::default() };
+        let payload = Some(v1::produce_entry::Payload::Records(list));
+        let entry = v1::ProduceEntry { topic: "t".to_owned(), partition: None, payload };
+        let message = v1::ProduceRequest { entries: vec![entry] }.encode_to_vec();
+        match produce::incoming(&message.into()).unwrap().remove(0).unwrap() {
+            Incoming::Records(records) => records,
+            Incoming::Batch(batch) => panic!("records came as {batch:?}"),
         }
+    }
+
+    fn built(records: Vec<Record>, shape: TopicShape) -> Result<Batches, Refusal> {
+        build(incoming(records), shape, 1_000, &Spread::default(), Timestamp(1))
     }
 
     #[test]
@@ -155,8 +179,7 @@ mod tests {
         let records: Vec<_> =
             (0..100).map(|n: u32| Record::new(format!("key-{}", n % 7), vec![0; 100])).collect();
         let shape = TopicShape { partitions: 3, batch_bytes_max: 1_500 };
-        let batches =
-            build(incoming(records.clone()), shape, &Spread::default(), Timestamp(1)).unwrap();
+        let batches = built(records.clone(), shape).unwrap();
         assert!(batches.entries.len() > 3, "several batches a partition");
         // Answer as a log would: offsets count up in each partition, batch by batch.
         let mut ends = [0_i64; 3];
@@ -186,12 +209,21 @@ mod tests {
     fn what_was_refused_has_no_offset() {
         let shape = TopicShape { partitions: 1, batch_bytes_max: 100 };
         let records = vec![Record::of_value(vec![1; 60]), Record::of_value(vec![2; 60])];
-        let batches = build(incoming(records), shape, &Spread::default(), Timestamp(1)).unwrap();
+        let batches = built(records, shape).unwrap();
         assert_eq!(batches.entries.len(), 2);
         let appended = Appended { base_offset: Offset::ZERO, append_time: None, repeated: false };
         let results = [Ok(appended), Err(Refusal::new(Outcome::DiskFull, "full"))];
         let answer = batches.answer(&batches.partitions(), &results);
         assert_eq!(answer.places.iter().map(|place| place.offset).collect::<Vec<_>>(), [0, -1]);
         assert_eq!(answer.problem.unwrap().outcome, "DISK_FULL");
+    }
+
+    #[test]
+    fn records_that_would_take_too_many_batches_are_refused() {
+        let shape = TopicShape { partitions: 1, batch_bytes_max: 100 };
+        let records = |count| vec![Record::of_value(vec![1; 60]); count];
+        assert_eq!(built(records(1_000), shape).unwrap().entries.len(), 1_000);
+        let refused = built(records(1_001), shape).unwrap_err();
+        assert_eq!(refused.outcome, Outcome::InvalidRequest);
     }
 }

@@ -1,9 +1,10 @@
-//! The service `thalweg.v1.Log` as it is put on the port: with bodies of its own for Fetch and Subscribe.
+//! The service `thalweg.v1.Log` as it is put on the port: with bodies of its own.
 //!
-//! The messages are those of `records.rs`; only how they become bytes is done here. tonic writes a message into one
-//! buffer, so each batch would be copied once more for each reader. Here a large batch goes into HTTP/2 as it was read
-//! from the file or received from its producer. All other calls, and requests that are compressed, go to the generated
-//! server.
+//! The messages are those of `records.rs`; only how they become bytes, and come from them, is done here. tonic writes a
+//! message into one buffer, so each batch would be copied once more for each reader. Here a large batch goes into HTTP/2
+//! as it was read from the file or received from its producer. On the way in tonic unfolds a message at once; here it is
+//! looked through first, because a small message can unfold to a hundred times its size. InitProducer, whose request has
+//! no fields, and requests that are compressed, go to the generated server.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,17 +17,24 @@ use http_body::{Frame, SizeHint};
 use protocol::grpc::pieces::{Pieces, TooLarge};
 use protocol::grpc::v1;
 use protocol::grpc::v1::log_server::{Log as _, LogServer, SERVICE_NAME};
+use protocol::grpc::wire::check_fields;
+use protocol::limits::SMALL_REQUEST_BYTES_MAX;
+use tonic::Status;
 use tonic::body::Body;
+use tonic::codec::{BufferSettings, EncodeBody};
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
-use tonic::{Status, Streaming};
-use tonic_prost::ProstDecoder;
+use tonic_prost::ProstEncoder;
 
 use crate::grpc::held::{ANSWER_TIME_MAX, Held};
+use crate::grpc::messages::Messages;
 use crate::grpc::records::LogService;
 
 const FETCH: &str = "/thalweg.v1.Log/Fetch";
 const SUBSCRIBE: &str = "/thalweg.v1.Log/Subscribe";
+const PRODUCE: &str = "/thalweg.v1.Log/Produce";
+const PRODUCE_STREAM: &str = "/thalweg.v1.Log/ProduceStream";
+const FIND_POSITIONS: &str = "/thalweg.v1.Log/FindPositions";
 
 /// The log service as it is put on the port.
 #[derive(Clone, Debug)]
@@ -38,36 +46,64 @@ pub(crate) struct LogDoor {
 }
 
 impl LogDoor {
-    /// Takes requests of up to `request_bytes_max`.
+    /// Takes requests to produce of up to `request_bytes_max`, others of up to [`SMALL_REQUEST_BYTES_MAX`].
     pub(crate) fn new(log: LogService, request_bytes_max: usize) -> Self {
-        let others = LogServer::new(log.clone())
-            .max_decoding_message_size(request_bytes_max)
-            .max_encoding_message_size(usize::MAX);
+        let others = LogServer::new(log.clone()).max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
         Self { log, others, request_bytes_max }
     }
 
+    async fn produce(self, body: Body) -> Result<http::Response<Body>, Status> {
+        // The body keeps the message's share of what may arrive until its batches have their permits.
+        let mut messages = Messages::new(body, self.request_bytes_max);
+        let (answer, permit) = self.log.append(only(&mut messages).await?).await?;
+        let held = Held::new(Some(permit), ANSWER_TIME_MAX);
+        Ok(response(encoded(stream::iter([Ok(answer)])), Some(held)))
+    }
+
+    fn produce_stream(self, body: Body) -> http::Response<Body> {
+        let (answers, held) = self.log.append_all(Messages::new(body, self.request_bytes_max));
+        response(encoded(answers), Some(held))
+    }
+
     async fn fetch(self, body: Body) -> Result<http::Response<Body>, Status> {
-        let (answer, permit) = self.log.answer(self.only_message(body).await?).await?;
+        let (answer, permit) = self.log.answer(only_small(body).await?).await?;
         let held = Held::new(Some(permit), ANSWER_TIME_MAX);
         Ok(response(Outflow::new(stream::iter([Ok(answer)])), Some(held)))
     }
 
     async fn subscribe(self, body: Body) -> Result<http::Response<Body>, Status> {
-        let request = tonic::Request::new(self.only_message(body).await?);
+        let request = tonic::Request::new(only_small(body).await?);
         let mut answers = self.log.subscribe(request).await?;
         let held = answers.extensions_mut().remove::<Held>();
         Ok(response(Outflow::new(answers.into_inner()), held))
     }
 
-    /// The one message of a request.
-    async fn only_message<T: prost::Message + Default + 'static>(
-        &self,
-        body: Body,
-    ) -> Result<T, Status> {
-        let (decoder, limit) = (ProstDecoder::<T>::default(), Some(self.request_bytes_max));
-        let mut messages = Streaming::new_request(decoder, body, None, limit);
-        messages.message().await?.ok_or_else(|| Status::internal("the request has no message"))
+    async fn find_positions(self, body: Body) -> Result<http::Response<Body>, Status> {
+        let request = tonic::Request::new(only_small(body).await?);
+        let answer = self.log.find_positions(request).await?.into_inner();
+        let held = Held::new(None, ANSWER_TIME_MAX);
+        Ok(response(encoded(stream::iter([Ok(answer)])), Some(held)))
     }
+}
+
+/// The one message of a request.
+async fn only(messages: &mut Messages) -> Result<Bytes, Status> {
+    messages.next().await?.ok_or_else(|| Status::internal("the request has no message"))
+}
+
+/// The one message of a request that has no more than entries, decoded.
+async fn only_small<T: prost::Message + Default>(body: Body) -> Result<T, Status> {
+    let message = only(&mut Messages::new(body, SMALL_REQUEST_BYTES_MAX)).await?;
+    check_fields(&message)?;
+    T::decode(message).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// Answers that have no batches, as tonic writes them.
+fn encoded<T: prost::Message + 'static>(
+    answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
+) -> Body {
+    let (encoder, as_call) = (ProstEncoder::new(BufferSettings::default()), Default::default());
+    Body::new(EncodeBody::new_server(encoder, answers, None, as_call, Some(usize::MAX)))
 }
 
 impl NamedService for LogDoor {
@@ -89,6 +125,14 @@ impl Service<http::Request<Body>> for LogDoor {
         match request.uri().path() {
             FETCH if is_plain => Box::pin(ended(self.clone().fetch(request.into_body()))),
             SUBSCRIBE if is_plain => Box::pin(ended(self.clone().subscribe(request.into_body()))),
+            PRODUCE if is_plain => Box::pin(ended(self.clone().produce(request.into_body()))),
+            PRODUCE_STREAM if is_plain => {
+                let response = self.clone().produce_stream(request.into_body());
+                Box::pin(std::future::ready(Ok(response)))
+            }
+            FIND_POSITIONS if is_plain => {
+                Box::pin(ended(self.clone().find_positions(request.into_body())))
+            }
             _ => self.others.call(request),
         }
     }

@@ -5,5 +5,6 @@ mod friendly;
 mod held;
 mod inflow;
 mod log;
+mod messages;
 mod records;
 pub(crate) mod server;

@@ -2,7 +2,9 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
+use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use protocol::grpc::fetch::{IncomingFetch, IncomingSubscription, fetch_result};
 use protocol::grpc::position::position_entries;
@@ -14,21 +16,28 @@ use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{FetchEntry, FetchRequest, PositionEntry, ProduceRequest};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::admission::Permit;
+use crate::admission::{Allowance, Permit};
 use crate::fetch::Answered;
 use crate::grpc::friendly::{self, Batches, Spread};
 use crate::grpc::held::{ANSWER_TIME_MAX, Held, SUBSCRIBER_TIME_MAX};
+use crate::grpc::messages::Messages;
 use crate::produce::Submitted;
 use crate::service::Service;
 
 /// Requests of one produce stream that may wait for their answers; the stream is read no further meanwhile.
 const PRODUCE_STREAM_PENDING_MAX: usize = 64;
 
+/// What the result of an entry takes: a refusal with its words, twice.
+const RESULT_BYTES: usize = 512;
+
+/// What the place of a record takes: until it is known, in the answer, and encoded.
+const PLACE_BYTES: usize = 40;
+
 /// How long a subscription waits for news before it looks whether the reader is still there.
 const SUBSCRIBE_WAIT_MS: u32 = 30_000;
 
 /// Problems of entries and the broker's own errors end a call in the same way.
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
+pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
 /// The service `thalweg.v1.Log`.
 #[derive(Clone, Debug)]
@@ -42,18 +51,21 @@ impl LogService {
         Self { service, spread: Arc::default() }
     }
 
-    /// Gives every batch of the request its place in line.
-    async fn submit(&self, request: v1::ProduceRequest) -> Result<PendingResponse, Status> {
-        let mut plan = Vec::with_capacity(request.entries.len());
-        let mut entries = Vec::with_capacity(request.entries.len());
-        for incoming in produce::incoming(request)? {
+    /// Gives every batch of the request its place in line, once there is room for its answer.
+    async fn submit(&self, message: Bytes, own: &Allowance) -> Result<PendingResponse, Status> {
+        let incoming = produce::incoming(&message)?;
+        drop(message);
+        let permit = self.service.room_for_answer(own, answer_bytes(&incoming)).await?;
+        let mut plan = Vec::with_capacity(incoming.len());
+        let mut entries = Vec::with_capacity(incoming.len());
+        for incoming in incoming {
             plan.push(match incoming {
                 Err(refusal) => Planned::Refused(refusal),
                 Ok(Incoming::Batch(entry)) => {
                     entries.push(entry);
                     Planned::Batch
                 }
-                Ok(Incoming::Records(records)) => match self.build(records) {
+                Ok(Incoming::Records(records)) => match self.build(records, entries.len()) {
                     Err(refusal) => Planned::Refused(refusal),
                     Ok(mut batches) => {
                         let partitions = batches.partitions();
@@ -64,7 +76,51 @@ impl LogService {
             });
         }
         let submitted = self.service.produce(ProduceRequest { entries }).await;
-        Ok(PendingResponse { plan, submitted })
+        Ok(PendingResponse { plan, submitted, permit })
+    }
+
+    /// Appends what one message holds. The answer comes with the permit to hold it until it is on its way.
+    pub(crate) async fn append(
+        &self,
+        message: Bytes,
+    ) -> Result<(v1::ProduceResponse, Permit), Status> {
+        Ok(self.submit(message, &Allowance::default()).await?.wait().await)
+    }
+
+    /// The answers to a stream of requests, and what is held for the one that came out last.
+    pub(crate) fn append_all(&self, requests: Messages) -> (Answers<v1::ProduceResponse>, Held) {
+        let (this, own) = (self.clone(), Allowance::default());
+        let requests = stream::try_unfold(requests, |mut requests| async {
+            Ok::<_, Status>(requests.next().await?.map(|request| (request, requests)))
+        });
+        // `then` submits one request after the other, which is the order; `buffered` lets them wait together and
+        // answers in that order. A request that is refused as a whole ends the stream, behind the earlier answers.
+        // No further request is read once the broker is leaving.
+        let leaving = self.service.drain().clone();
+        let mut answers = Box::pin(
+            requests
+                .take_until(async move { leaving.leaving().await })
+                .then(move |request| {
+                    let (this, own) = (this.clone(), own.clone());
+                    async move { this.submit(request?, &own).await }
+                })
+                .map(|pending| async { Ok::<_, Status>(pending?.wait().await) })
+                .buffered(PRODUCE_STREAM_PENDING_MAX),
+        );
+        let held = Held::new(None, ANSWER_TIME_MAX);
+        let for_last = held.clone();
+        let answers = stream::poll_fn(move |context| {
+            // The bytes of the last answer keep its permit themselves.
+            for_last.replace(None);
+            let answer = std::task::ready!(answers.poll_next_unpin(context));
+            Poll::Ready(answer.map(|answer| {
+                answer.map(|(answer, permit)| {
+                    for_last.replace(Some(permit));
+                    answer
+                })
+            }))
+        });
+        (Box::pin(answers), held)
     }
 
     /// Answers a fetch, with the permit to hold its bytes until they are on their way.
@@ -84,10 +140,22 @@ impl LogService {
         Ok((v1::FetchResponse { results }, permit))
     }
 
-    fn build(&self, records: IncomingRecords) -> Result<Batches, Refusal> {
+    /// Builds batches beside the `entries` that the request has already.
+    fn build(&self, records: IncomingRecords, entries: usize) -> Result<Batches, Refusal> {
         let shape = self.service.topic_shape(&records.topic)?;
-        friendly::build(records, shape, &self.spread, self.service.now())
+        let batches_max = ENTRIES_PER_REQUEST_MAX.saturating_sub(entries);
+        friendly::build(records, shape, batches_max, &self.spread, self.service.now())
     }
+}
+
+/// What the answer to a request takes at most, in memory and encoded, about.
+fn answer_bytes(incoming: &[Result<Incoming, Refusal>]) -> usize {
+    let records = |incoming: &Result<Incoming, Refusal>| match incoming {
+        Ok(Incoming::Records(records)) => records.records.count(),
+        Ok(Incoming::Batch(_)) | Err(_) => 0,
+    };
+    let records: usize = incoming.iter().map(records).sum();
+    incoming.len() * RESULT_BYTES + records * PLACE_BYTES
 }
 
 /// What became of an entry on its way in.
@@ -106,10 +174,12 @@ enum Planned {
 struct PendingResponse {
     plan: Vec<Planned>,
     submitted: Submitted,
+    /// For the answer.
+    permit: Permit,
 }
 
 impl PendingResponse {
-    async fn wait(self) -> v1::ProduceResponse {
+    async fn wait(self) -> (v1::ProduceResponse, Permit) {
         let mut answers = self.submitted.reply().await.entries.into_iter();
         let results = self.plan.into_iter().map(|planned| match planned {
             Planned::Refused(refusal) => Err(refusal).into(),
@@ -119,42 +189,34 @@ impl PendingResponse {
                 batches.answer(&partitions, &answers)
             }
         });
-        v1::ProduceResponse { results: results.collect() }
+        (v1::ProduceResponse { results: results.collect() }, self.permit)
     }
+}
+
+/// Calls to produce come in by [`LogService::append`] and [`LogService::append_all`], unless they are compressed; those
+/// are refused before they are decoded.
+fn not_compressed() -> Status {
+    Status::unimplemented(
+        "requests to produce are not taken compressed: compress the batches in them",
+    )
 }
 
 #[tonic::async_trait]
 impl v1::log_server::Log for LogService {
     async fn produce(
         &self,
-        request: Request<v1::ProduceRequest>,
+        _: Request<v1::ProduceRequest>,
     ) -> Result<Response<v1::ProduceResponse>, Status> {
-        let pending = self.submit(request.into_inner()).await?;
-        Ok(Response::new(pending.wait().await))
+        Err(not_compressed())
     }
 
     type ProduceStreamStream = Answers<v1::ProduceResponse>;
 
     async fn produce_stream(
         &self,
-        requests: Request<Streaming<v1::ProduceRequest>>,
+        _: Request<Streaming<v1::ProduceRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
-        let this = self.clone();
-        // `then` submits one request after the other, which is the order; `buffered` lets them wait together and
-        // answers in that order. A request that is refused as a whole ends the stream, behind the earlier answers.
-        // No further request is read once the broker is leaving.
-        let leaving = self.service.drain().clone();
-        let answers = requests
-            .into_inner()
-            .take_until(async move { leaving.leaving().await })
-            .then(move |request| {
-                let this = this.clone();
-                async move { this.submit(request?).await }
-            })
-            .map(|pending| async { Ok(pending?.wait().await) })
-            .buffered(PRODUCE_STREAM_PENDING_MAX);
-        let answers: Self::ProduceStreamStream = Box::pin(answers);
-        Ok(Held::new(None, ANSWER_TIME_MAX).with(answers))
+        Err(not_compressed())
     }
 
     async fn fetch(

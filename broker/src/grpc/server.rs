@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 use protocol::grpc::{DESCRIPTORS, v1};
+use protocol::limits::ADMIN_REQUEST_BYTES_MAX;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -54,7 +55,8 @@ pub(crate) async fn serve(
     };
 
     let log = LogDoor::new(LogService::new(service.clone()), config.request_bytes_max);
-    let admin = v1::admin_server::AdminServer::new(AdminService::new(service.clone()));
+    let admin = v1::admin_server::AdminServer::new(AdminService::new(service.clone()))
+        .max_decoding_message_size(ADMIN_REQUEST_BYTES_MAX);
     let routes = routes
         .add_service(log)
         .add_service(admin)

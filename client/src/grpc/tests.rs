@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use prost::Message as _;
 use protocol::compression::Compression;
 use protocol::grpc::v1::log_server::{Log, LogServer};
 use protocol::id::Partition;
@@ -41,7 +42,7 @@ impl Log for Door {
 
     async fn produce(&self, request: Request<v1::ProduceRequest>) -> Answered<v1::ProduceResponse> {
         let mut entries = Vec::new();
-        for entry in produce::incoming(request.into_inner())? {
+        for entry in produce::incoming(&request.into_inner().encode_to_vec().into())? {
             let produce::Incoming::Batch(entry) = entry? else {
                 return Err(Status::unimplemented("the friendly form"));
             };

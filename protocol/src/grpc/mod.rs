@@ -26,6 +26,7 @@ pub mod refusal;
     reason = "generated code"
 )]
 pub mod v1;
+pub mod wire;
 
 /// The compiled descriptors of all services, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,15 +1,19 @@
 //! Records on their way in: produce requests, their answers, the identity of a producer.
 //!
-//! The friendly form stays a list of records here: where each of them goes is the broker's business.
+//! The friendly form stays a list of records here, folded as it came: where each of them goes is the broker's business.
+
+use bytes::Bytes;
+use prost::Message as _;
 
 use super::position::{check_entry_count, check_result_count};
-use super::record::compression;
+use super::record::{check_header_count, compression};
 use super::refusal::{refuse_batch, refuse_id, refuse_request, wrong_answer};
 use super::v1;
+use super::wire::{self, Fields, Value};
 use crate::batch::Batch;
 use crate::compression::Compression;
 use crate::id::{Offset, Partition, ProducerEpoch, ProducerId, Timestamp, TopicName};
-use crate::limits::RECORDS_PER_BATCH_MAX;
+use crate::limits::{RECORDS_PER_BATCH_MAX, RECORDS_PER_REQUEST_MAX};
 use crate::outcome::Refusal;
 use crate::record::Record;
 use crate::verbs::{Appended, ProduceEntry, ProduceReply, ProduceRequest, ProducerIdentity};
@@ -30,58 +34,171 @@ pub struct IncomingRecords {
     pub topic: TopicName,
     /// Where to; `None`: each record where its key belongs.
     pub partition: Option<Partition>,
-    /// At least one, at most [`RECORDS_PER_BATCH_MAX`], in order.
-    pub records: Vec<Record>,
+    /// The records, in order.
+    pub records: FoldedRecords,
     /// How to store them.
     pub compression: Compression,
 }
 
-/// Reads a produce request; each of its entries is sound or refused by itself.
-///
-/// # Errors
-/// When there are too many entries.
-pub fn incoming(request: v1::ProduceRequest) -> Result<Vec<Result<Incoming, Refusal>>, Refusal> {
-    check_entry_count(request.entries.len())?;
-    Ok(request.entries.into_iter().map(Incoming::try_from).collect())
+/// Records as they lie in their request. They are unfolded one at a time: as structs all together they would take up to
+/// a hundred times as much memory.
+#[derive(Clone, Debug)]
+pub struct FoldedRecords {
+    /// A whole `RecordList`.
+    list: Bytes,
+    count: usize,
 }
 
-impl TryFrom<v1::ProduceEntry> for Incoming {
-    type Error = Refusal;
+impl FoldedRecords {
+    /// How many: at least one, at most [`RECORDS_PER_BATCH_MAX`].
+    pub fn count(&self) -> usize {
+        self.count
+    }
 
-    fn try_from(entry: v1::ProduceEntry) -> Result<Self, Refusal> {
-        let topic = TopicName::new(&entry.topic).map_err(|error| refuse_id(&error))?;
-        let partition = entry
+    /// The records, in order. Keys and values are slices of the request.
+    pub fn unfolded(&self) -> impl Iterator<Item = Result<Record, Refusal>> {
+        Fields::of(self.list.clone()).filter_map(|field| match field {
+            Ok((RECORDS, Value::Slice(record))) => Some(record_of(record)),
+            Ok(_) => None,
+            Err(refusal) => Some(Err(refusal)),
+        })
+    }
+}
+
+fn record_of(message: Bytes) -> Result<Record, Refusal> {
+    check_header_count(wire::count(&message, HEADERS)?)?;
+    v1::Record::decode(message).map_err(|_| wire::malformed())?.try_into()
+}
+
+/// Reads a produce request from the bytes of its message; each of its entries is sound or refused by itself.
+///
+/// What is made of the message is bounded by its size: batches are slices of it, or copies where the message around
+/// them is much larger, and records stay folded.
+///
+/// # Errors
+/// When there are too many entries or records, or the bytes are not such a message.
+pub fn incoming(message: &Bytes) -> Result<Vec<Result<Incoming, Refusal>>, Refusal> {
+    check_entry_count(wire::count(message, ENTRIES)?)?;
+    let mut records_left = RECORDS_PER_REQUEST_MAX;
+    let mut entries = Vec::new();
+    for field in Fields::of(message.clone()) {
+        let entry = match field? {
+            (ENTRIES, Value::Slice(entry)) => FoldedEntry::read(entry)?,
+            (ENTRIES, _) => return Err(wire::malformed()),
+            _ => continue,
+        };
+        if let Some(Payload::Records { count, .. }) = &entry.payload {
+            records_left = records_left.checked_sub(*count).ok_or_else(|| {
+                refuse_request(format!(
+                    "the request has more than {RECORDS_PER_REQUEST_MAX} records: send them in several requests"
+                ))
+            })?;
+        }
+        entries.push(entry.check(message.len()));
+    }
+    Ok(entries)
+}
+
+/// `ProduceRequest.entries`.
+const ENTRIES: u64 = 1;
+/// `RecordList.records`.
+const RECORDS: u64 = 1;
+/// `Record.headers`.
+const HEADERS: u64 = 3;
+
+/// A batch keeps the memory of the whole message around it; one that is less than this part of it is copied, so that a
+/// small batch cannot hold a large message for as long as it is held itself.
+const COPIED_PART: usize = 4;
+
+/// A `ProduceEntry` whose payload is a slice of the request.
+#[derive(Debug, Default)]
+struct FoldedEntry {
+    topic: Bytes,
+    partition: Option<i32>,
+    payload: Option<Payload>,
+}
+
+#[derive(Debug)]
+enum Payload {
+    Batch(Bytes),
+    Records { list: Bytes, count: usize, compression: i32 },
+}
+
+impl FoldedEntry {
+    /// As protobuf has it: of a field that stands there more than once the last one counts.
+    fn read(message: Bytes) -> Result<Self, Refusal> {
+        let mut entry = Self::default();
+        for field in Fields::of(message) {
+            match field? {
+                (1, Value::Slice(topic)) => entry.topic = topic,
+                (2, Value::Varint(partition)) => entry.partition = Some(int32(partition)),
+                (3, Value::Slice(batch)) => entry.payload = Some(Payload::Batch(batch)),
+                (4, Value::Slice(list)) => {
+                    entry.payload = Some(Payload::of_list(list, entry.payload)?)
+                }
+                (1..=4, _) => return Err(wire::malformed()),
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+
+    fn check(self, message_bytes: usize) -> Result<Incoming, Refusal> {
+        let topic = std::str::from_utf8(&self.topic).map_err(|_| wire::malformed())?;
+        let topic = TopicName::new(topic).map_err(|error| refuse_id(&error))?;
+        let partition = self
             .partition
             .map(|partition| Partition::new(partition.into()))
             .transpose()
             .map_err(|error| refuse_id(&error))?;
-        match entry.payload {
-            Some(v1::produce_entry::Payload::Batch(bytes)) => {
+        match self.payload {
+            Some(Payload::Batch(bytes)) => {
                 let partition = partition.ok_or_else(|| {
                     refuse_request("a batch needs a partition; only `records` may go without")
                 })?;
+                let is_small = bytes.len().saturating_mul(COPIED_PART) < message_bytes;
+                let bytes = if is_small { Bytes::copy_from_slice(&bytes) } else { bytes };
                 let batch = Batch::check(bytes).map_err(|error| refuse_batch(&error))?;
-                Ok(Self::Batch(ProduceEntry { topic, partition, batch }))
+                Ok(Incoming::Batch(ProduceEntry { topic, partition, batch }))
             }
-            Some(v1::produce_entry::Payload::Records(list)) => {
-                let count = list.records.len();
+            Some(Payload::Records { list, count, compression: codec }) => {
                 if count == 0 || count > RECORDS_PER_BATCH_MAX {
                     return Err(refuse_request(format!(
                         "an entry has {count} records; 1 to {RECORDS_PER_BATCH_MAX} are allowed"
                     )));
                 }
-                let records: Result<_, _> =
-                    list.records.into_iter().map(Record::try_from).collect();
-                Ok(Self::Records(IncomingRecords {
-                    topic,
-                    partition,
-                    records: records?,
-                    compression: compression(list.compression)?,
-                }))
+                let records = FoldedRecords { list, count };
+                let compression = compression(codec)?;
+                Ok(Incoming::Records(IncomingRecords { topic, partition, records, compression }))
             }
             None => Err(refuse_request("an entry has neither a batch nor records")),
         }
     }
+}
+
+impl Payload {
+    /// Protobuf would join two lists into one; no encoder writes that, and joining has no bound.
+    fn of_list(list: Bytes, before: Option<Self>) -> Result<Self, Refusal> {
+        if matches!(before, Some(Self::Records { .. })) {
+            return Err(refuse_request("an entry has two lists of records"));
+        }
+        let (mut count, mut compression) = (0, 0);
+        for field in Fields::of(list.clone()) {
+            match field? {
+                (RECORDS, Value::Slice(_)) => count += 1,
+                (2, Value::Varint(codec)) => compression = int32(codec),
+                (1..=2, _) => return Err(wire::malformed()),
+                _ => {}
+            }
+        }
+        Ok(Self::Records { list, count, compression })
+    }
+}
+
+/// Protobuf sends an `int32` as 64 bits with its sign; only the lower half counts.
+fn int32(varint: u64) -> i32 {
+    let [.., a, b, c, d] = varint.to_be_bytes();
+    i32::from_be_bytes([a, b, c, d])
 }
 
 impl From<ProduceRequest> for v1::ProduceRequest {
@@ -157,10 +274,9 @@ impl TryFrom<v1::InitProducerResponse> for ProducerIdentity {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::batch::Builder;
+    use crate::limits::{ENTRIES_PER_REQUEST_MAX, HEADERS_PER_RECORD_MAX};
     use crate::outcome::Outcome;
 
     fn batch() -> Batch {
@@ -169,8 +285,20 @@ mod tests {
         builder.finish(None)
     }
 
+    fn message(entries: Vec<v1::ProduceEntry>) -> Bytes {
+        v1::ProduceRequest { entries }.encode_to_vec().into()
+    }
+
+    fn came(entry: v1::ProduceEntry) -> Result<Incoming, Refusal> {
+        incoming(&message(vec![entry])).unwrap().remove(0)
+    }
+
     fn refused(entry: v1::ProduceEntry) -> Outcome {
-        Incoming::try_from(entry).unwrap_err().outcome
+        came(entry).unwrap_err().outcome
+    }
+
+    fn list(records: Vec<v1::Record>) -> v1::produce_entry::Payload {
+        v1::produce_entry::Payload::Records(v1::RecordList { records, ..Default::default() })
     }
 
     fn entry(payload: v1::produce_entry::Payload) -> v1::ProduceEntry {
@@ -180,18 +308,81 @@ mod tests {
     #[test]
     fn a_batch_crosses_without_a_copy() {
         let batch = batch();
-        let place = batch.bytes().as_ptr();
         let entry = ProduceEntry {
             topic: "t".parse().unwrap(),
             partition: Partition::new(2).unwrap(),
             batch,
         };
         let there = v1::ProduceRequest::from(ProduceRequest { entries: vec![entry.clone()] });
-        let back = incoming(there).unwrap().remove(0).unwrap();
+        let there = Bytes::from(there.encode_to_vec());
+        let back = incoming(&there).unwrap().remove(0).unwrap();
         let Incoming::Batch(back) = back else { panic!("a batch was sent") };
         assert_eq!(back.batch, entry.batch);
         assert_eq!(back.partition, entry.partition);
-        assert_eq!(back.batch.bytes().as_ptr(), place);
+        assert!(there.as_ptr_range().contains(&back.batch.bytes().as_ptr()));
+    }
+
+    #[test]
+    fn a_small_batch_does_not_keep_a_large_message() {
+        let small = entry(v1::produce_entry::Payload::Batch(batch().into_bytes()));
+        let padding = entry(v1::produce_entry::Payload::Batch(vec![7; 10_000].into()));
+        let message = message(vec![small, padding]);
+        let mut entries = incoming(&message).unwrap();
+        let Ok(Incoming::Batch(small)) = entries.remove(0) else { panic!("a batch was sent") };
+        assert_eq!(small.batch, batch());
+        drop(entries);
+        assert!(message.is_unique(), "the batch has memory of its own");
+    }
+
+    #[test]
+    fn records_are_unfolded_one_by_one_and_as_they_were() {
+        let record = |n: u8| v1::Record {
+            key: (n % 2 == 0).then(|| vec![n; 3].into()),
+            value: Some(vec![n].into()),
+            headers: vec![v1::Header { name: n.to_string(), value: None }; n.into()],
+            timestamp_ms: Some(-5),
+            offset: 9,
+        };
+        let sent: Vec<_> = (0..10).map(record).collect();
+        let Ok(Incoming::Records(came)) = came(entry(list(sent.clone()))) else {
+            panic!("records were sent")
+        };
+        assert_eq!(came.records.count(), sent.len());
+        let unfolded: Result<Vec<_>, _> = came.records.unfolded().collect();
+        let expected: Result<Vec<_>, _> = sent.into_iter().map(Record::try_from).collect();
+        assert_eq!(unfolded.unwrap(), expected.unwrap());
+    }
+
+    #[test]
+    fn what_would_unfold_without_a_bound_is_refused_folded() {
+        let refused_whole =
+            |entries| incoming(&message(entries)).map(|entries| entries.len()).unwrap_err().outcome;
+        let half = || entry(list(vec![v1::Record::default(); RECORDS_PER_REQUEST_MAX / 2]));
+        assert_eq!(incoming(&message(vec![half(), half()])).unwrap().len(), 2);
+        let one = entry(list(vec![v1::Record::default()]));
+        assert_eq!(refused_whole(vec![half(), half(), one]), Outcome::InvalidRequest);
+        let nothing = vec![v1::ProduceEntry::default(); ENTRIES_PER_REQUEST_MAX + 1];
+        assert_eq!(refused_whole(nothing), Outcome::InvalidRequest);
+        // A record with too many headers is refused when its turn comes, before it is unfolded.
+        let headers = vec![v1::Header::default(); HEADERS_PER_RECORD_MAX + 1];
+        let bomb = v1::Record { headers, ..Default::default() };
+        let Ok(Incoming::Records(came)) = came(entry(list(vec![bomb]))) else {
+            panic!("records were sent")
+        };
+        let refused = came.records.unfolded().next().unwrap().unwrap_err();
+        assert_eq!(refused.outcome, Outcome::InvalidRecord);
+    }
+
+    #[test]
+    fn bytes_that_are_no_request_are_refused() {
+        let refused =
+            |bytes: &'static [u8]| incoming(&Bytes::from_static(bytes)).unwrap_err().outcome;
+        // Cut short; an entry that is cut short; a partition that is text; two lists in one entry.
+        assert_eq!(refused(&[0x0a]), Outcome::InvalidRequest);
+        assert_eq!(refused(&[0x0a, 1, 0x0a]), Outcome::InvalidRequest);
+        assert_eq!(refused(&[0x0a, 2, 0x12, 0]), Outcome::InvalidRequest);
+        assert_eq!(refused(&[0x0a, 4, 0x22, 0, 0x22, 0]), Outcome::InvalidRequest);
+        assert_eq!(int32(u64::MAX), -1);
     }
 
     #[test]
@@ -216,11 +407,10 @@ mod tests {
         };
         let payload = v1::produce_entry::Payload::Records(list);
         let open = v1::ProduceEntry { partition: None, ..entry(payload) };
-        let Incoming::Records(records) = Incoming::try_from(open).unwrap() else {
-            panic!("records were sent")
-        };
+        let Incoming::Records(records) = came(open).unwrap() else { panic!("records were sent") };
         assert_eq!((records.partition, records.compression), (None, Compression::Lz4));
-        assert_eq!(records.records, [Record::default()]);
+        let unfolded: Result<Vec<_>, _> = records.records.unfolded().collect();
+        assert_eq!(unfolded.unwrap(), [Record::default()]);
         let empty = v1::produce_entry::Payload::Records(v1::RecordList::default());
         assert_eq!(refused(entry(empty)), Outcome::InvalidRequest);
     }

@@ -19,15 +19,7 @@ impl TryFrom<v1::Record> for Record {
 
     /// The offset is left out: on the way in it means nothing.
     fn try_from(record: v1::Record) -> Result<Self, Refusal> {
-        let count = record.headers.len();
-        if count > HEADERS_PER_RECORD_MAX {
-            return Err(Refusal::new(
-                Outcome::InvalidRecord,
-                format!(
-                    "a record has {count} headers; at most {HEADERS_PER_RECORD_MAX} are allowed"
-                ),
-            ));
-        }
+        check_header_count(record.headers.len())?;
         let header =
             |header: v1::Header| Header { name: Bytes::from(header.name), value: header.value };
         Ok(Self {
@@ -37,6 +29,17 @@ impl TryFrom<v1::Record> for Record {
             timestamp: record.timestamp_ms.map(Timestamp),
         })
     }
+}
+
+/// Refuses a record with more headers than are allowed.
+pub(super) fn check_header_count(count: usize) -> Result<(), Refusal> {
+    if count <= HEADERS_PER_RECORD_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Outcome::InvalidRecord,
+        format!("a record has {count} headers; at most {HEADERS_PER_RECORD_MAX} are allowed"),
+    ))
 }
 
 /// The friendly form of a record that lies at `offset`.
