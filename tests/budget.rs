@@ -34,9 +34,9 @@ const ALLOCATIONS_PER_BATCH_MAX: u64 = 6;
 /// Bytes allocated for one batch beside its own: far less than a copy of it.
 const BYTES_PER_BATCH_MAX: u64 = 640;
 /// Allocations for one fetch of all batches.
-const ALLOCATIONS_PER_FETCH_MAX: u64 = 5;
+const ALLOCATIONS_PER_FETCH_MAX: u64 = 6;
 /// Bytes allocated for that fetch.
-const BYTES_PER_FETCH_MAX: u64 = 512;
+const BYTES_PER_FETCH_MAX: u64 = 640;
 
 /// The real disk, counted.
 #[derive(Clone, Debug, Default)]

@@ -224,7 +224,7 @@ fn the_file_map_of_architecture_md_equals_the_tree() {
 }
 
 /// Files that a section of ARCHITECTURE.md names between back quotes, with the lines that name them. A name without its
-/// folder stands in the folder of the one before it.
+/// folder stands near the one before it.
 fn places_of(section: &str) -> Vec<(String, String)> {
     let text = read("ARCHITECTURE.md");
     let body = text.split(&format!("## {section}\n")).nth(1).unwrap_or_default();
@@ -236,8 +236,10 @@ fn places_of(section: &str) -> Vec<(String, String)> {
             if !(word.ends_with(".rs") || word.ends_with('/')) {
                 continue;
             }
-            let beside = folder.join(word);
-            let place = if root().join(&beside).exists() { beside } else { PathBuf::from(word) };
+            // In the folder of the place before, or in one above it.
+            let mut near = folder.ancestors().map(|folder| folder.join(word));
+            let there = near.find(|place| root().join(place).exists());
+            let place = there.unwrap_or_else(|| PathBuf::from(word));
             folder = place.parent().map(Path::to_path_buf).unwrap_or_default();
             places.push((place.to_str().unwrap().to_owned(), line.to_owned()));
         }
