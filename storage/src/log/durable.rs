@@ -13,6 +13,7 @@ use super::Log;
 use crate::chore::{Chore, Closing, Plan};
 use crate::error::StorageError;
 use crate::format::log_name;
+use crate::mark::Mark;
 use crate::producers::Producers;
 use crate::segment::{Active, Closed, Summary};
 use crate::state::State;
@@ -67,6 +68,12 @@ impl Log {
             self.settle_chores()?;
         }
         self.settle_chores()?;
+        if self.marked_end < self.synced_end {
+            let (base, bytes) = (self.active.segment.base, self.active.bytes);
+            let mark = Mark { base, bytes, end: self.synced_end };
+            self.marker.write(&*self.disk, &self.folder, mark);
+            self.marked_end = self.synced_end;
+        }
         let unsaved = self.active.bytes.saturating_sub(self.saved_bytes);
         if self.line.is_empty()
             && self.chores.0.is_empty()
