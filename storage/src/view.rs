@@ -245,15 +245,12 @@ impl View {
         let mut walker = self.walker(part, &*opened.file, from, chunk)?;
         let mut runs = Runs::default();
         let mut next = offset;
-        loop {
+        while runs.is_empty() || walker.next_fits(bytes_max.saturating_sub(runs.bytes))? {
             match walker.step()? {
                 Step::Batch { position, batch } => {
                     let header = batch.header();
                     if header.end_offset() <= offset {
                         continue;
-                    }
-                    if !runs.is_empty() && runs.bytes + header.total_bytes > bytes_max {
-                        break;
                     }
                     next = header.end_offset();
                     runs.push(&batch, position, walker.window());

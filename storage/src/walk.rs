@@ -11,7 +11,7 @@
 //!    or by the end: so a batch that happens to lie inside another one's record is passed over;
 //! 3. else at the first such place that nothing contradicts.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::batch::{Batch, HEADER_BYTES, Header};
 use protocol::id::{LeaderEpoch, Offset};
 
@@ -103,6 +103,17 @@ impl<'a> Walker<'a> {
         (&self.window, self.window_at)
     }
 
+    /// False when the next batch has more than `bytes_left`. From now on no more than that is read ahead, so that a
+    /// reader that stops here has not read what it does not take.
+    pub(crate) fn next_fits(&mut self, bytes_left: usize) -> Result<bool, StorageError> {
+        if bytes_left < HEADER_BYTES {
+            return Ok(false);
+        }
+        self.chunk_bytes = self.chunk_bytes.min(bytes_left);
+        let header = self.header_at(self.next.position)?;
+        Ok(header.is_none_or(|header| header.total_bytes <= bytes_left))
+    }
+
     /// The next step.
     pub(crate) fn step(&mut self) -> Result<Step, StorageError> {
         let at = self.next;
@@ -165,10 +176,7 @@ impl<'a> Walker<'a> {
         if let Some(bytes) = inside(&self.window, self.window_at) {
             return Ok(bytes);
         }
-        let mut buffer = BytesMut::zeroed(length.max(self.chunk_bytes).min(left));
-        let read = self.file.read_at(&mut buffer, position)?;
-        buffer.truncate(read);
-        self.window = buffer.freeze();
+        self.window = self.file.read(length.max(self.chunk_bytes).min(left), position)?.into();
         self.window_at = position;
         // A file that was cut meanwhile reads short.
         Ok(self.window.slice(..length.min(self.window.len())))

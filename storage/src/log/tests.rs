@@ -375,3 +375,23 @@ fn a_batch_inside_a_damaged_record_is_not_taken_for_one_of_the_log() {
     assert_eq!((offset.get(), resume_at.get()), (0, 1));
     assert_eq!(log.view().read(resume_at, 1).unwrap(), expected);
 }
+
+#[test]
+fn a_batch_that_is_not_taken_is_not_read() {
+    let disk = SimDisk::new(1);
+    let options = Options { segment_bytes: 1 << 20, ..options() };
+    let (mut log, _) = open(&disk, options, 0);
+    for number in 0..4 {
+        append(&mut log, batch(500, number, None), number);
+    }
+    log.shared.tail.clear();
+    let view = log.view();
+    let one = view.read(Offset::ZERO, 1).unwrap().batches[0].len();
+    for spare in [0, 100, one - 1] {
+        let reads = disk.reads();
+        let read = view.read(Offset::ZERO, 2 * one + spare).unwrap();
+        assert_eq!(read.batches.iter().map(bytes::Bytes::len).sum::<usize>(), 2 * one);
+        assert_eq!(read.next, Offset::ZERO.plus(1000));
+        assert_eq!(disk.reads(), reads + 1, "one read for both, none for the third");
+    }
+}
