@@ -4,6 +4,8 @@
 //! Connections are made when first needed and made again by themselves. All produce requests go through one long-lived
 //! stream; when it breaks, every call that waits for an answer is told so, and the next call opens a new one.
 
+mod stream;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -56,7 +58,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A way to a broker over gRPC.
 pub struct GrpcTransport {
     server: String,
-    log_in: LogClient<Channel>,
+    inward: Channel,
     log_out: LogClient<Channel>,
     admin: AdminClient<Channel>,
     /// The stream for produce requests, once there is one; replaced when it has broken. Never held across an await.
@@ -99,7 +101,7 @@ impl GrpcTransport {
         let (inward, outward) = (endpoint.connect_lazy(), endpoint.connect_lazy());
         Ok(Arc::new(Self {
             server: server.to_owned(),
-            log_in: LogClient::new(inward).max_encoding_message_size(REQUEST_BYTES_MAX),
+            inward,
             log_out: LogClient::new(outward.clone()).max_decoding_message_size(ANSWER_BYTES_MAX),
             admin: AdminClient::new(outward).max_decoding_message_size(ANSWER_BYTES_MAX),
             pipeline: Mutex::new(None),
@@ -114,7 +116,7 @@ impl GrpcTransport {
             Some(_) | None => {
                 let (opened, outgoing) = Pipeline::new();
                 let opened = Arc::new(opened);
-                tokio::spawn(drive(Arc::clone(&opened), self.log_in.clone(), outgoing));
+                tokio::spawn(drive(Arc::clone(&opened), self.inward.clone(), outgoing));
                 *pipeline = Some(Arc::clone(&opened));
                 opened
             }
@@ -396,27 +398,24 @@ fn lost(why: &str) -> Refusal {
 /// Runs one stream from its first request to its end.
 async fn drive(
     pipeline: Arc<Pipeline>,
-    mut log: LogClient<Channel>,
+    channel: Channel,
     outgoing: mpsc::UnboundedReceiver<Outgoing>,
 ) {
     let requests = UnboundedReceiverStream::new(outgoing)
         .filter_map(|outgoing| future::ready(outgoing.slip.claim().then_some(outgoing.request)));
-    let end = match log.produce_stream(requests).await {
+    let end = match stream::open(channel, requests).await {
         Err(status) => Refusal::from(status),
-        Ok(response) => {
-            let mut answers = response.into_inner();
-            loop {
-                match answers.message().await {
-                    Ok(Some(answer)) => {
-                        if !pipeline.answer(answer) {
-                            break lost("an answer came that nobody had asked for");
-                        }
+        Ok(mut answers) => loop {
+            match answers.message().await {
+                Ok(Some(answer)) => {
+                    if !pipeline.answer(answer) {
+                        break lost("an answer came that nobody had asked for");
                     }
-                    Ok(None) => break lost("the broker ended the stream"),
-                    Err(status) => break Refusal::from(status),
                 }
+                Ok(None) => break lost("the broker ended the stream"),
+                Err(status) => break Refusal::from(status),
             }
-        }
+        },
     };
     tracing::debug!(why = %end, "the produce stream ended");
     pipeline.fail(end);

@@ -3,6 +3,6 @@
 mod admin;
 mod friendly;
 mod inflow;
-mod outflow;
+mod log;
 mod records;
 pub(crate) mod server;

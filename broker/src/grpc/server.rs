@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::connection::{Accepting, Connection};
 use crate::grpc::admin::AdminService;
 use crate::grpc::inflow::Inflow;
-use crate::grpc::outflow::LogDoor;
+use crate::grpc::log::LogDoor;
 use crate::grpc::records::LogService;
 use crate::service::Service;
 

@@ -1,4 +1,4 @@
-//! Answers with batches on their way out: the service `thalweg.v1.Log` with bodies of its own for Fetch and Subscribe.
+//! The service `thalweg.v1.Log` as it is put on the port: with bodies of its own for Fetch and Subscribe.
 //!
 //! The messages are those of `records.rs`; only how they become bytes is done here. tonic writes a message into one
 //! buffer, so each batch would be copied once more for each reader. Here a large batch goes into HTTP/2 as it was read
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use http_body::{Frame, SizeHint};
-use protocol::grpc::pieces::message_pieces;
+use protocol::grpc::pieces::{Pieces, TooLarge};
 use protocol::grpc::v1;
 use protocol::grpc::v1::log_server::{Log as _, LogServer, SERVICE_NAME};
 use tonic::body::Body;
@@ -99,11 +99,10 @@ async fn ended(
     Ok(answer.await.unwrap_or_else(Status::into_http))
 }
 
-fn response<S>(outflow: Outflow<S>) -> http::Response<Body>
-where
-    S: Stream<Item = Result<v1::FetchResponse, Status>> + Send + Unpin + 'static,
-{
-    let mut response = http::Response::new(Body::new(outflow));
+fn response(
+    body: impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static,
+) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::new(body));
     let grpc = http::HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
     response
@@ -114,7 +113,7 @@ where
 struct Outflow<S> {
     answers: S,
     /// What is left of the message on its way.
-    pieces: std::vec::IntoIter<Bytes>,
+    pieces: Pieces,
     is_over: bool,
     /// Held until everything was handed to HTTP/2.
     _permit: Option<Permit>,
@@ -122,7 +121,7 @@ struct Outflow<S> {
 
 impl<S> Outflow<S> {
     fn new(answers: S, permit: Option<Permit>) -> Self {
-        Self { answers, pieces: Vec::new().into_iter(), is_over: false, _permit: permit }
+        Self { answers, pieces: Pieces::default(), is_over: false, _permit: permit }
     }
 
     /// The last frame: the status of the call.
@@ -147,7 +146,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         loop {
-            if let Some(piece) = this.pieces.next() {
+            if let Some(piece) = this.pieces.next_piece() {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if this.is_over {
@@ -156,12 +155,9 @@ where
             let end = match ready!(Pin::new(&mut this.answers).poll_next(context)) {
                 None => Status::ok(""),
                 Some(Err(status)) => status,
-                Some(Ok(answer)) => match message_pieces(answer) {
-                    Some(pieces) => {
-                        this.pieces = pieces.into_iter();
-                        continue;
-                    }
-                    None => Status::out_of_range("the answer has more than 4 GiB"),
+                Some(Ok(answer)) => match this.pieces.push_fetched(answer) {
+                    Ok(()) => continue,
+                    Err(TooLarge) => Status::out_of_range("the answer has more than 4 GiB"),
                 },
             };
             return Poll::Ready(Some(this.end(&end)));
