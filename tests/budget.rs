@@ -5,6 +5,7 @@
 //! whole process; therefore all counts stand in one test.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
+#![expect(clippy::print_stdout, reason = "`-- --nocapture` shows the figures")]
 
 use std::alloc::System;
 use std::io::IoSlice;
