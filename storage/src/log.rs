@@ -95,8 +95,8 @@ pub struct Log {
     syncs: Arc<AtomicU64>,
     chores: Chores,
     marker: Marker,
-    /// What the marker has written down, or what a checkpoint said when the log was opened.
-    marked_end: Offset,
+    /// The active segment and its bytes, as the marker has written them down last or as they were found.
+    marked: (Offset, u64),
     exposed_end: Offset,
     last_append: Timestamp,
     /// The end that the checkpoint on disk covers; `None` when it must be written whatever it covers.
@@ -142,7 +142,7 @@ impl Log {
             syncs: Arc::default(),
             chores: Chores::default(),
             marker: Marker::default(),
-            marked_end: end,
+            marked: (active.segment.base, active.bytes),
             exposed_end: end,
             last_append,
             // A new log needs no checkpoint: there is nothing that a scan would not find.

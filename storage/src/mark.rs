@@ -1,6 +1,6 @@
-//! How far a log was last synced, written down after each sync and not synced itself.
+//! How far a log was last synced, written down after syncs and not synced itself.
 //!
-//! The checkpoint moves up now and then; this follows at once, so that after the death of a process recovery knows what
+//! The checkpoint moves up now and then; this follows closely, so that after the death of a process recovery knows what
 //! was claimed to be synced and never takes damage in it for an unfinished write. After a loss of power it is as old as
 //! what the system had written back, or gone, or torn: it never says more than is true, for it is written after the
 //! sync. An aid: whatever goes wrong with it, nothing else does.

@@ -36,6 +36,7 @@ fn options() -> Options {
         segment_bytes: 4096,
         index_interval_bytes: 512,
         checkpoint_bytes: 3000,
+        mark_bytes: 0,
         retention_ms: None,
         retention_bytes: Some(9000),
         tail_bytes_max: 2000,
