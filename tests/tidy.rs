@@ -223,6 +223,55 @@ fn the_file_map_of_architecture_md_equals_the_tree() {
     report(&problems);
 }
 
+/// Files that a section of ARCHITECTURE.md names between back quotes, with the lines that name them. A name without its
+/// folder stands near the one before it.
+fn places_of(section: &str) -> Vec<(String, String)> {
+    let text = read("ARCHITECTURE.md");
+    let body = text.split(&format!("## {section}\n")).nth(1).unwrap_or_default();
+    let body = body.split("\n## ").next().unwrap_or_default();
+    let mut folder = PathBuf::new();
+    let mut places = Vec::new();
+    for line in body.lines() {
+        for word in line.split('`').skip(1).step_by(2) {
+            if !(word.ends_with(".rs") || word.ends_with('/')) {
+                continue;
+            }
+            // In the folder of the place before, or in one above it.
+            let mut near = folder.ancestors().map(|folder| folder.join(word));
+            let there = near.find(|place| root().join(place).exists());
+            let place = there.unwrap_or_else(|| PathBuf::from(word));
+            folder = place.parent().map(Path::to_path_buf).unwrap_or_default();
+            places.push((place.to_str().unwrap().to_owned(), line.to_owned()));
+        }
+    }
+    places
+}
+
+#[test]
+fn the_ways_in_architecture_md_lead_through_files_that_exist() {
+    let mut problems = Vec::new();
+    for (section, least) in [
+        ("The way of a produced record", 20),
+        ("The way of a fetched record", 10),
+        ("The way of a statement and of its rows", 8),
+        ("Who owns what", 3),
+    ] {
+        let places = places_of(section);
+        if places.len() < least {
+            problems.push(format!(
+                "ARCHITECTURE.md, {section}: names {} files, at least {least} are expected",
+                places.len()
+            ));
+        }
+        problems.extend(places.into_iter().filter(|(place, _)| !root().join(place).exists()).map(
+            |(place, line)| {
+                format!("ARCHITECTURE.md, {section}: {place} does not exist; correct this step:\n  {line}")
+            },
+        ));
+    }
+    report(&problems);
+}
+
 #[test]
 fn no_import_points_up() {
     let map = file_map();

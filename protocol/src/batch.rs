@@ -50,6 +50,9 @@ const RECORD_COUNT: usize = 57;
 /// Bytes of the header: every batch is at least this long.
 pub const HEADER_BYTES: usize = 61;
 
+/// A batch shorter than this is copied when it is stamped: that costs less than the memory that it might hold on to.
+pub const STAMPED_IN_PLACE_BYTES_MIN: usize = 64 * 1024;
+
 /// Bytes in front of the length field's reach: base offset and the length itself.
 const LENGTH_END: usize = 12;
 
@@ -512,11 +515,13 @@ impl Batch {
 
     /// Writes the place in the log, and the time where the topic asks for append time.
     ///
-    /// In place when nobody else shares the bytes; else the batch is copied once. The checksum covers neither offset
-    /// nor epoch; with an append time it is computed anew.
+    /// In place when nobody else shares the bytes and they are most of the memory that they hold on to, as far as
+    /// that can be told; else the batch is copied once. A batch that is kept does not keep the request it came in: one
+    /// of less than [`STAMPED_IN_PLACE_BYTES_MIN`] always gets memory of its own. The checksum covers neither offset nor
+    /// epoch; with an append time it is computed anew.
     #[must_use]
     pub fn stamp(self, stamp: Stamp) -> Self {
-        let mut bytes = BytesMut::from(self.bytes);
+        let mut bytes = own(self.bytes);
         put(&mut bytes, BASE_OFFSET, &stamp.base_offset.get().to_be_bytes());
         put(&mut bytes, LEADER_EPOCH, &stamp.leader_epoch.0.to_be_bytes());
         let mut header = Header {
@@ -560,6 +565,18 @@ fn attributes_of(header: &Header) -> i16 {
         | bit(header.transactional, ATTRIBUTE_TRANSACTIONAL)
         | bit(header.control, ATTRIBUTE_CONTROL)
         | bit(header.delete_horizon, ATTRIBUTE_DELETE_HORIZON)
+}
+
+/// The bytes to be written to: the same memory if it is worth keeping, else a copy of just their length.
+fn own(bytes: Bytes) -> BytesMut {
+    if bytes.len() < STAMPED_IN_PLACE_BYTES_MIN {
+        return BytesMut::from(&*bytes);
+    }
+    match bytes.try_into_mut() {
+        Ok(alone) if alone.capacity() <= 2 * alone.len() => alone,
+        Ok(roomy) => BytesMut::from(&*roomy),
+        Err(shared) => BytesMut::from(&*shared),
+    }
 }
 
 fn put(bytes: &mut BytesMut, place: usize, field: &[u8]) {
@@ -795,6 +812,36 @@ mod tests {
     use super::*;
     use crate::record::Header as RecordHeader;
 
+    /// Where a stamped batch lies, if it was handed in as these bytes of a buffer.
+    fn stamped_place(buffer: Vec<u8>, range: Range<usize>) -> (*const u8, *const u8) {
+        let buffer = Bytes::from(buffer);
+        let bytes = buffer.slice(range);
+        drop(buffer);
+        let before = bytes.as_ptr();
+        let stamp =
+            Stamp { base_offset: Offset::ZERO, leader_epoch: LeaderEpoch(1), append_time: None };
+        (before, Batch::check(bytes).unwrap().stamp(stamp).bytes().as_ptr())
+    }
+
+    #[test]
+    fn a_stamped_batch_holds_on_to_little_more_than_itself() {
+        let batch = |bytes| {
+            let mut builder = Builder::new(Compression::None);
+            builder.push(&Record::of_value(vec![7; bytes]), Timestamp(1));
+            builder.finish(None).into_bytes().to_vec()
+        };
+        let large = batch(STAMPED_IN_PLACE_BYTES_MIN);
+        let (before, after) = stamped_place(large.clone(), 0..large.len());
+        assert_eq!(before, after, "a large batch that lies alone is stamped in place");
+        let roomy = [&large[..], &vec![0; 2 * large.len()]].concat();
+        let (before, after) = stamped_place(roomy, 0..large.len());
+        assert_ne!(before, after, "a request three times as large is let go");
+        let small = batch(100);
+        let request = [&vec![0; 1 << 20], &small[..]].concat();
+        let (before, after) = stamped_place(request, (1 << 20)..(1 << 20) + small.len());
+        assert_ne!(before, after, "a small batch gets memory of its own");
+    }
+
     fn any_bytes() -> impl Strategy<Value = Option<Bytes>> {
         prop::option::of(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from))
     }
@@ -913,8 +960,9 @@ mod tests {
 
     #[test]
     fn stamping_bytes_of_ones_own_copies_nothing() {
-        let mut builder = Builder::with_capacity(Compression::None, 1024);
-        builder.push(&Record::new("a", "1"), Timestamp(5));
+        let bytes = STAMPED_IN_PLACE_BYTES_MIN;
+        let mut builder = Builder::with_capacity(Compression::None, bytes + 1024);
+        builder.push(&Record::of_value(vec![1; bytes]), Timestamp(5));
         let batch = builder.finish(None);
         let before = batch.bytes().as_ptr();
         let stamp =

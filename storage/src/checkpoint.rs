@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::BufMut;
 
-use crate::disk::{Access, Disk};
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{FileDamage, StorageError};
 use crate::format::{ASIDE_ENDING, ENVELOPE, Fields, Kind};
 
@@ -47,15 +47,25 @@ pub(crate) fn save(
 }
 
 fn write(disk: &dyn Disk, aside: &Path, kind: Kind, body: &[u8]) -> Result<(), StorageError> {
+    let file = disk.open(aside, Access::Create)?;
+    file.write_at(&mut [IoSlice::new(&head(kind, body)), IoSlice::new(body)], 0)?;
+    file.sync_data()
+}
+
+/// Writes over a file in place and syncs nothing: for what is an aid only. A reader may find the old contents, the
+/// new, or damage.
+pub(crate) fn overwrite(file: &dyn DiskFile, kind: Kind, body: &[u8]) -> Result<(), StorageError> {
+    file.write_at(&mut [IoSlice::new(&head(kind, body)), IoSlice::new(body)], 0)
+}
+
+fn head(kind: Kind, body: &[u8]) -> Vec<u8> {
     let mut head = Vec::with_capacity(ENVELOPE.bytes());
     head.put_slice(&kind.magic());
     head.put_u32(kind.version());
     head.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
     let checksum = checksum(&head, body);
     head.put_u32(checksum);
-    let file = disk.open(aside, Access::Create)?;
-    file.write_at(&mut [IoSlice::new(&head), IoSlice::new(body)], 0)?;
-    file.sync_data()
+    head
 }
 
 fn aside(path: &Path) -> PathBuf {

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     State,
     /// Where the batches of a segment lie: `*.index`.
     Index,
+    /// How far a log was last synced: `synced`.
+    Synced,
 }
 
 impl Kind {
@@ -28,13 +30,14 @@ impl Kind {
             Self::Folder => *b"THLWFOLD",
             Self::State => *b"THLWLOGC",
             Self::Index => *b"THLWINDX",
+            Self::Synced => *b"THLWSYNC",
         }
     }
 
     /// The newest version that this release knows, and the one that it writes.
     pub(crate) const fn version(self) -> u32 {
         match self {
-            Self::Folder | Self::State | Self::Index => 1,
+            Self::Folder | Self::State | Self::Index | Self::Synced => 1,
         }
     }
 }
@@ -45,6 +48,8 @@ pub(crate) const FOLDER_FILE: &str = "thalweg.folder";
 pub(crate) const LOCK_FILE: &str = "thalweg.lock";
 /// Name of the checkpoint in the folder of a log.
 pub(crate) const STATE_FILE: &str = "checkpoint";
+/// Name of the file in the folder of a log that says how far it was last synced.
+pub(crate) const SYNCED_FILE: &str = "synced";
 /// A small file is written under this ending first, synced, and then renamed.
 pub(crate) const ASIDE_ENDING: &str = ".new";
 
@@ -68,6 +73,7 @@ pub(crate) enum Name {
     Log(Offset),
     Index(Offset),
     State,
+    Synced,
     /// A small file that was being written when the process ended.
     Aside,
     /// None of ours.
@@ -80,11 +86,14 @@ impl Name {
         if name == STATE_FILE {
             return Self::State;
         }
+        if name == SYNCED_FILE {
+            return Self::Synced;
+        }
         if let Some(whole) = name.strip_suffix(ASIDE_ENDING) {
             // Only an aside of ours is removed: anything else may be dear to somebody.
             return match Self::read(whole) {
                 Self::Index(_) | Self::State => Self::Aside,
-                Self::Log(_) | Self::Aside | Self::Stranger => Self::Stranger,
+                Self::Log(_) | Self::Synced | Self::Aside | Self::Stranger => Self::Stranger,
             };
         }
         if let Some(base) = name.strip_suffix(LOG_ENDING).and_then(read_base) {
@@ -123,7 +132,7 @@ const fn field(name: &'static str, start: usize, end: usize, meaning: &'static s
 pub(crate) const ENVELOPE: Table = Table {
     title: "Envelope of every small file",
     fields: &[
-        field("magic", 0, 8, "THLWFOLD, THLWLOGC or THLWINDX: the kind of the file"),
+        field("magic", 0, 8, "THLWFOLD, THLWLOGC, THLWINDX or THLWSYNC: the kind of the file"),
         field("version", 8, 12, "1; a file with a newer version is refused and left alone"),
         field("bodyLength", 12, 16, "bytes behind this envelope, to the end of the file"),
         field(
@@ -230,11 +239,26 @@ pub(crate) const STATE_BATCH: Table = Table {
     ],
 };
 
+/// The body of `synced`.
+pub(crate) const SYNCED: Table = Table {
+    title: "Body of `synced`",
+    fields: &[
+        field(
+            "activeBase",
+            0,
+            8,
+            "base offset of the segment that was written to; those in front of it are synced",
+        ),
+        field("position", 8, 16, "bytes of that segment that are synced"),
+        field("endOffset", 16, 24, "the offset that follows them"),
+    ],
+};
+
 const BATCH: Table =
     Table { title: "Record batch: header, in `*.log` and on the wire", fields: &batch::LAYOUT };
 
 /// All tables, in the order of the document.
-pub(crate) const TABLES: [&Table; 10] = [
+pub(crate) const TABLES: [&Table; 11] = [
     &BATCH,
     &ENVELOPE,
     &FOLDER,
@@ -245,6 +269,7 @@ pub(crate) const TABLES: [&Table; 10] = [
     &STATE_SEGMENT,
     &STATE_PRODUCER,
     &STATE_BATCH,
+    &SYNCED,
 ];
 
 /// The tables as `docs/format.md` shows them.

@@ -45,6 +45,7 @@ mod folder;
 mod format;
 mod index;
 mod log;
+mod mark;
 mod options;
 mod producers;
 mod recover;

@@ -30,6 +30,7 @@ use self::durable::Chores;
 use crate::disk::{Disk, DiskFile};
 use crate::epochs::Epochs;
 use crate::error::{StageError, StorageError};
+use crate::mark::Marker;
 use crate::options::Options;
 use crate::producers::{Producers, Sent, Undo, Verdict};
 use crate::recover::{self, Found, Opening};
@@ -93,6 +94,9 @@ pub struct Log {
     /// Syncs of segments so far.
     syncs: Arc<AtomicU64>,
     chores: Chores,
+    marker: Marker,
+    /// The active segment and its bytes, as the marker has written them down last or as they were found.
+    marked: (Offset, u64),
     exposed_end: Offset,
     last_append: Timestamp,
     /// The end that the checkpoint on disk covers; `None` when it must be written whatever it covers.
@@ -137,6 +141,8 @@ impl Log {
             active_synced_end: end,
             syncs: Arc::default(),
             chores: Chores::default(),
+            marker: Marker::default(),
+            marked: (active.segment.base, active.bytes),
             exposed_end: end,
             last_append,
             // A new log needs no checkpoint: there is nothing that a scan would not find.

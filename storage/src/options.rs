@@ -36,6 +36,9 @@ pub struct Options {
     pub index_interval_bytes: u32,
     /// After this many synced bytes the recovery point moves up: about the most that is scanned after a crash.
     pub checkpoint_bytes: u64,
+    /// After this many synced bytes it is written down, without a sync, how far the log is synced: about the most in
+    /// which damage can be taken for an unfinished write after the death of a process. 0 for after every sync.
+    pub mark_bytes: u64,
     /// Bytes of the newest batches that stay in memory for readers.
     pub tail_bytes_max: usize,
     /// A log without an append for this many milliseconds gives back its memory and its file handle.
@@ -54,6 +57,7 @@ impl Default for Options {
             append_time: false,
             index_interval_bytes: 4096,
             checkpoint_bytes: 64 << 20,
+            mark_bytes: 256 << 10,
             tail_bytes_max: 1 << 20,
             idle_ms: 60_000,
             producer_expiry_ms: DAY_MS,

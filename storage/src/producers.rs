@@ -3,6 +3,7 @@
 //! | what is known of the producer | the batch | verdict |
 //! |---|---|---|
 //! | nothing (new, or forgotten) | any sequence | new |
+//! | nothing, and its first batch found no room | another than that one, of its epoch | out of order |
 //! | a later epoch | any | fenced |
 //! | an earlier epoch | sequence 0 | new |
 //! | an earlier epoch | another sequence | out of order |
@@ -83,6 +84,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Undo {
     id: ProducerId,
     before: Option<Producer>,
+    /// What the batch is that is dropped.
+    epoch: ProducerEpoch,
+    base_sequence: Sequence,
 }
 
 /// The producers of one log.
@@ -91,6 +95,9 @@ pub(crate) struct Producers {
     by_id: HashMap<ProducerId, Producer>,
     /// By the offset of their last batch: the longest silent first.
     by_last: BTreeMap<Offset, ProducerId>,
+    /// Producers of which nothing is here, but whose first batch was in line and was dropped: it must come first when
+    /// it comes again. Else a batch that they had sent behind it, and that finds room, would be taken for their first.
+    owed: BTreeMap<ProducerId, (ProducerEpoch, Sequence)>,
 }
 
 impl Producers {
@@ -100,7 +107,7 @@ impl Producers {
 
     /// Says what a batch of `records` records is. Changes nothing.
     pub(crate) fn judge(&self, stamp: &ProducerStamp, records: u32) -> Result<Verdict, StageError> {
-        let Some(known) = self.by_id.get(&stamp.id) else { return Ok(Verdict::New) };
+        let Some(known) = self.by_id.get(&stamp.id) else { return self.judge_unknown(stamp) };
         if stamp.epoch < known.epoch {
             return Err(StageError::Fenced {
                 producer: stamp.id,
@@ -126,6 +133,18 @@ impl Producers {
         }
     }
 
+    /// A producer of which nothing is here may begin anywhere (what it sent may have been let go), unless it owes a
+    /// batch.
+    fn judge_unknown(&self, stamp: &ProducerStamp) -> Result<Verdict, StageError> {
+        let (producer, found) = (stamp.id, stamp.base_sequence);
+        match self.owed.get(&producer) {
+            Some((epoch, expected)) if *epoch == stamp.epoch && *expected != found => {
+                Err(StageError::OutOfOrderSequence { producer, expected: *expected, found })
+            }
+            _ => Ok(Verdict::New),
+        }
+    }
+
     /// Takes note of a batch behind all others, which [`Self::judge`] has called new or which stands in the log.
     pub(crate) fn note(&mut self, stamp: &ProducerStamp, sent: Sent, now: Timestamp) -> Undo {
         let before = self.take(stamp.id);
@@ -137,7 +156,8 @@ impl Producers {
         after.last_append = now;
         after.push(sent);
         self.put(stamp.id, after);
-        Undo { id: stamp.id, before }
+        self.owed.remove(&stamp.id);
+        Undo { id: stamp.id, before, epoch: stamp.epoch, base_sequence: stamp.base_sequence }
     }
 
     /// Takes a note back. The last note goes first.
@@ -145,6 +165,11 @@ impl Producers {
         self.take(undo.id);
         if let Some(before) = undo.before {
             self.put(undo.id, before);
+        } else {
+            self.owed.insert(undo.id, (undo.epoch, undo.base_sequence));
+            if self.owed.len() > PRODUCERS_PER_PARTITION_MAX {
+                self.owed.pop_first();
+            }
         }
     }
 
@@ -327,7 +352,7 @@ mod tests {
             for undo in undos.into_iter().rev() {
                 producers.undo(&undo);
             }
-            prop_assert_eq!(producers, kept);
+            prop_assert_eq!((producers.by_id, producers.by_last), (kept.by_id, kept.by_last));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::epochs::{EpochStart, Epochs};
 use crate::error::{FileDamage, StorageError};
 use crate::format::{Kind, Name, STATE_FILE, index_name, log_name};
 use crate::index::{Index, NO_TIME, Place};
+use crate::mark::Mark;
 use crate::options::Options;
 use crate::producers::{Producers, Sent};
 use crate::report::{Note, Recovered};
@@ -93,6 +94,8 @@ struct Recovery<'a> {
     /// Batches in front of it are in `producers` and `epochs` already.
     replay_from: Offset,
     epochs: Epochs,
+    /// What was last written down as synced.
+    mark: Option<Mark>,
     /// An epoch that rose with the last batch: taken when the next one does not fall back.
     rising: Option<EpochStart>,
 }
@@ -117,6 +120,7 @@ pub(crate) fn open(
         producers: Producers::default(),
         replay_from: Offset::ZERO,
         epochs: Epochs::default(),
+        mark: None,
         rising: None,
     };
     let listing = recovery.list()?;
@@ -153,7 +157,7 @@ impl Recovery<'_> {
                     listing.indexes.insert(base);
                 }
                 Name::Aside if !entry.is_folder => listing.asides.push(entry.name),
-                Name::State => {}
+                Name::State | Name::Synced => {}
                 Name::Log(_) | Name::Index(_) | Name::Aside | Name::Stranger => {
                     self.note(Note::Stranger { file: self.folder.join(&entry.name) });
                 }
@@ -302,10 +306,6 @@ impl Recovery<'_> {
                 is_clean: self.report.notes.is_empty(),
             });
         }
-        if bytes < active.bytes {
-            let file = self.folder.join(log_name(active.base));
-            self.note(Note::Shortened { file, expected: active.bytes, found: bytes });
-        }
         let later = self.plans(&later)?;
         let mut plans = vec![self.plan_active(&active, bytes, later.first())?];
         plans.extend(later);
@@ -411,6 +411,7 @@ impl Recovery<'_> {
         first_append: Timestamp,
         last_append: Timestamp,
     ) -> Result<Found, StorageError> {
+        self.mark = Mark::load(self.disk, self.folder);
         let mut active = None;
         let mut end = start;
         let mut plans = plans.into_iter();
@@ -475,16 +476,40 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// The plan with what the mark says of its segment.
+    fn marked(&self, plan: Plan) -> Plan {
+        let base = plan.segment.base;
+        match self.mark {
+            Some(mark) if mark.base == base => Plan {
+                sealed_bytes: plan.sealed_bytes.max(mark.bytes),
+                sealed_end: plan.sealed_end.max(mark.end),
+                ..plan
+            },
+            Some(mark) if mark.base > base => Plan {
+                sealed_bytes: u64::MAX,
+                // The segment of the mark may be gone, and what was in it.
+                sealed_end: if plan.next_base.is_none() { mark.end } else { plan.sealed_end },
+                ..plan
+            },
+            Some(_) | None => plan,
+        }
+    }
+
     fn scan(&mut self, file: &dyn DiskFile, plan: Plan) -> Result<Scanned, StorageError> {
         let Plan { segment, from, mut time_max, mut index, sealed_bytes, sealed_end, next_base } =
-            plan;
+            self.marked(plan);
         // A sync that failed in an earlier life may have left pages in memory that the disk does not have.
         file.forget_cached();
         let found_bytes = file.len()?;
         self.report.scanned_bytes += found_bytes.saturating_sub(from.position);
         let bound = Bound { bytes: found_bytes, end: next_base };
         let (mut end, mut bytes) = (from.offset, found_bytes);
-        let mut is_end_damaged = sealed_bytes != u64::MAX && found_bytes < sealed_bytes;
+        let is_shortened = sealed_bytes != u64::MAX && found_bytes < sealed_bytes;
+        if is_shortened {
+            let file = segment.log_path();
+            self.note(Note::Shortened { file, expected: sealed_bytes, found: found_bytes });
+        }
+        let mut is_end_damaged = is_shortened || sealed_bytes == u64::MAX && next_base.is_none();
         let mut is_cut = false;
         let mut walker = Walker::new(file, None, from, bound, SCAN_CHUNK_BYTES)?;
         loop {
@@ -513,7 +538,9 @@ impl Recovery<'_> {
                         is_cut = true;
                         break;
                     }
-                    end = end.max(stretch.whole_until.map_or(end, |place| place.offset));
+                    // What is known to be synced has its end from there: this header may be what is damaged.
+                    let claimed = stretch.whole_until.filter(|place| place.position > sealed_bytes);
+                    end = end.max(claimed.map_or(end, |place| place.offset));
                     is_end_damaged |= stretch.resume.is_none();
                     self.note(Note::Damaged {
                         file: segment.log_path(),

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod cli;
+mod conformance;
 mod damage;
+mod full_disk;
 mod hostile;
 mod kill;
 mod old_data;

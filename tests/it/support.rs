@@ -14,6 +14,8 @@ pub(crate) struct BrokerProcess {
     child: Child,
     folder: PathBuf,
     settings: Vec<String>,
+    /// What starts the program, where something stands in front of it.
+    launcher: Vec<String>,
     /// What it writes to standard error, all lives behind each other.
     log: PathBuf,
     /// Where it serves gRPC, the same through all restarts.
@@ -27,13 +29,22 @@ fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-fn spawn(folder: &Path, log: &Path, grpc: &str, settings: &[String]) -> (Child, String, String) {
+fn spawn(
+    launcher: &[String],
+    folder: &Path,
+    log: &Path,
+    grpc: &str,
+    settings: &[String],
+) -> (Child, String, String) {
     let started = Instant::now();
     // The port of the process before may still be closing: try until it is free.
     loop {
         let errors = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+        let program = env!("CARGO_BIN_EXE_thalweg");
+        let mut words = launcher.iter().map(String::as_str).chain([program]);
+        let mut command = Command::new(words.next().unwrap_or(program));
         command
+            .args(words)
             .args(["serve", "--http-listen", "127.0.0.1:0", "--grpc-listen", grpc, "--data-dir"])
             .arg(folder);
         for setting in settings {
@@ -64,11 +75,17 @@ fn spawn(folder: &Path, log: &Path, grpc: &str, settings: &[String]) -> (Child, 
 impl BrokerProcess {
     /// Starts a broker on `folder` with `settings` as for `--set`, and waits until it is ready.
     pub(crate) fn start(folder: &Path, settings: &[&str]) -> Self {
+        Self::start_by(&[], folder, settings)
+    }
+
+    /// The same with a command in front of the program, which must end in its place (`exec`).
+    pub(crate) fn start_by(launcher: &[String], folder: &Path, settings: &[&str]) -> Self {
         let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
         // Beside the data folder, not in it.
         let log = folder.with_extension("log");
-        let (child, grpc, http) = spawn(folder, &log, &free_address(), &settings);
-        Self { child, folder: folder.to_owned(), settings, log, grpc, http }
+        let launcher = launcher.to_vec();
+        let (child, grpc, http) = spawn(&launcher, folder, &log, &free_address(), &settings);
+        Self { child, folder: folder.to_owned(), settings, launcher, log, grpc, http }
     }
 
     /// kill -9, without any warning.
@@ -80,7 +97,7 @@ impl BrokerProcess {
     /// Starts it again on the same folder and gRPC address.
     pub(crate) fn restart(&mut self) {
         (self.child, self.grpc, self.http) =
-            spawn(&self.folder, &self.log, &self.grpc, &self.settings);
+            spawn(&self.launcher, &self.folder, &self.log, &self.grpc, &self.settings);
     }
 
     /// The process id, to look at it from outside.

@@ -145,7 +145,7 @@ fn for_each_seed(seeds: std::ops::Range<u64>, judge: impl Fn(u64) + Sync) {
 #[test]
 fn what_is_acknowledged_is_there_in_order_once_whatever_the_disk_does() {
     let records = AtomicU64::new(0);
-    let seeds = seeds(16);
+    let seeds = seeds(10);
     let count = seeds.end - seeds.start;
     for_each_seed(seeds, |seed| {
         records.fetch_add(run(seed, None).records as u64, Ordering::Relaxed);
@@ -156,7 +156,7 @@ fn what_is_acknowledged_is_there_in_order_once_whatever_the_disk_does() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for_each_seed(seeds(16).step_down(8), |seed| {
+    for_each_seed(seeds(10).step_down(5), |seed| {
         let (one, other) = (run(seed, None).trace, run(seed, None).trace);
         let differs = one.lines().zip(other.lines()).find(|(one, other)| one != other);
         assert_eq!(differs, None, "the first line in which two runs differ");

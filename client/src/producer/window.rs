@@ -14,9 +14,11 @@
 //!
 //! Order and uniqueness, with an idempotent producer:
 //! 1. A batch gets its sequence when it is first sent; a repeat carries the same bytes.
-//! 2. After a failure that may pass, nothing is sent until every batch under way has its answer (those behind the
+//! 2. Until one batch is acknowledged under an identity, no other is sent under it: a log that does not know a producer
+//!    takes whatever number it begins with, so a second batch could be taken where the first found no room.
+//! 3. After a failure that may pass, nothing is sent until every batch under way has its answer (those behind the
 //!    failed one are refused as out of order); then all are sent again, in order.
-//! 3. When a batch fails for good, its sequence is missing for those behind it. Each of them is settled first under the
+//! 4. When a batch fails for good, its sequence is missing for those behind it. Each of them is settled first under the
 //!    identity it was sent with: acknowledged, certainly not written, or unknown. What is certainly not written is
 //!    sent again under a new identity with sequences from 0; what is unknown is reported as such and never sent under
 //!    another identity, for it could then be stored twice.
@@ -73,6 +75,8 @@ enum Identity {
 struct Numbering {
     who: ProducerIdentity,
     next: Sequence,
+    /// The log has acknowledged a batch under it.
+    is_known: bool,
 }
 
 /// The batches under way of one partition. See the head of the file.
@@ -157,6 +161,9 @@ impl Window {
             sent.push(flight.serial);
             let Place { topic, partition } = self.place.clone();
             entries.push(ProduceEntry { topic, partition, batch });
+            if self.is_new() {
+                break;
+            }
         }
         if !sent.is_empty() {
             self.retry_at = None;
@@ -180,6 +187,9 @@ impl Window {
         match answer {
             Ok(appended) => {
                 self.failures = 0;
+                if let Identity::Known(numbering) = &mut self.identity {
+                    numbering.is_known = true;
+                }
                 self.flights[index].state = State::Done(Ok(appended));
             }
             Err(failure) => self.fail(index, failure, now),
@@ -242,7 +252,7 @@ impl Window {
     /// Goes on under a new identity, with sequences from 0.
     pub(super) fn identify(&mut self, who: ProducerIdentity) {
         debug_assert!(self.lacks_identity() && self.accepts(who));
-        self.identity = Identity::Known(Numbering { who, next: Sequence::ZERO });
+        self.identity = Identity::Known(Numbering { who, next: Sequence::ZERO, is_known: false });
         for flight in self.flights.iter_mut().filter(|flight| flight.is_queued()) {
             if let Payload::Encoded(batch) = &flight.payload {
                 flight.payload = Payload::Gathered(reopen(batch));
@@ -260,10 +270,16 @@ impl Window {
     }
 
     fn may_send(&self, now: Instant) -> bool {
+        let waits = || self.flights.iter().any(Flight::is_waiting);
         match self.retry_at {
-            None => true,
-            Some(at) => now >= at && !self.flights.iter().any(Flight::is_waiting),
+            None => !(self.is_new() && waits()),
+            Some(at) => now >= at && !waits(),
         }
+    }
+
+    /// True while the log may never have heard of the identity.
+    fn is_new(&self) -> bool {
+        matches!(&self.identity, Identity::Known(numbering) if !numbering.is_known)
     }
 
     fn is_sendable(&self, flight: &Flight) -> bool {

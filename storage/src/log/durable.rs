@@ -13,6 +13,7 @@ use super::Log;
 use crate::chore::{Chore, Closing, Plan};
 use crate::error::StorageError;
 use crate::format::log_name;
+use crate::mark::Mark;
 use crate::producers::Producers;
 use crate::segment::{Active, Closed, Summary};
 use crate::state::State;
@@ -67,6 +68,7 @@ impl Log {
             self.settle_chores()?;
         }
         self.settle_chores()?;
+        self.mark();
         let unsaved = self.active.bytes.saturating_sub(self.saved_bytes);
         if self.line.is_empty()
             && self.chores.0.is_empty()
@@ -76,6 +78,17 @@ impl Log {
             self.push_chore(plan);
         }
         Ok(())
+    }
+
+    /// Writes down how far the log is synced, where that is far enough from what stands there.
+    fn mark(&mut self) {
+        let (base, bytes) = (self.active.segment.base, self.active.bytes);
+        let (marked_base, marked_bytes) = self.marked;
+        if base > marked_base || bytes > marked_bytes.saturating_add(self.options.mark_bytes) {
+            let mark = Mark { base, bytes, end: self.synced_end };
+            self.marker.write(&*self.disk, &self.folder, mark);
+            self.marked = (base, bytes);
+        }
     }
 
     /// The oldest chore, unless it is handed out already. To be asked for after each write and sync: it may be run on

@@ -519,3 +519,21 @@ fn a_log_without_records_holds_no_handle_and_syncs_nothing_when_opened() {
     append(&mut log, batch(2, 0, None), 0);
     assert_eq!(offsets(&log.view(), Offset::ZERO), [0]);
 }
+
+#[test]
+fn a_new_producer_cannot_begin_behind_a_batch_that_found_no_room() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, options(), 0);
+    disk.set_room(Some(10));
+    log.stage(batch(2, 0, Some((7, 0, 0))), Timestamp(0)).unwrap();
+    log.stage(batch(1, 0, Some((7, 0, 2))), Timestamp(0)).unwrap();
+    assert!(log.write(Timestamp(0)).unwrap_err().is_full());
+    disk.set_room(None);
+    // It had sent this one before it heard of the refusal.
+    let third = log.stage(batch(1, 0, Some((7, 0, 3))), Timestamp(0)).unwrap_err();
+    assert!(matches!(third, StageError::OutOfOrderSequence { .. }), "{third}");
+    append(&mut log, batch(2, 0, Some((7, 0, 0))), 0);
+    append(&mut log, batch(1, 0, Some((7, 0, 2))), 0);
+    // A new life of it begins where it likes.
+    append(&mut log, batch(1, 0, Some((7, 1, 0))), 0);
+}

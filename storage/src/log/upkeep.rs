@@ -66,6 +66,7 @@ impl Log {
             self.shared.tail.clear();
             self.shared.handles.clear();
             self.active.park();
+            self.marker.park();
         }
         Ok(())
     }

@@ -25,6 +25,14 @@ fn window(config: ProducerConfig) -> Window {
     Window::new(place, &config)
 }
 
+/// A new identity that the log has heard of.
+fn identify(window: &mut Window, id: i64) {
+    window.identify(identity(id));
+    if let Identity::Known(numbering) = &mut window.identity {
+        numbering.is_known = true;
+    }
+}
+
 /// Admits batches of two records each, with serials from 0.
 fn admit(window: &mut Window, serials: std::ops::Range<Serial>, now: Instant) {
     for serial in serials {
@@ -70,7 +78,7 @@ fn answers_are_told_in_order_and_repeats_carry_the_same_numbers() {
     let mut window = window(ProducerConfig::default());
     admit(&mut window, 0..3, now);
     assert!(window.lacks_identity() && !window.has_sendable(now));
-    window.identify(identity(7));
+    identify(&mut window, 7);
     assert_eq!(send(&mut window, 1, now), [(7, 0), (7, 2), (7, 4)]);
     window.answer(1, 1, appended(2), now);
     assert_eq!(settled(&mut window), []);
@@ -88,11 +96,26 @@ fn answers_are_told_in_order_and_repeats_carry_the_same_numbers() {
 }
 
 #[test]
-fn a_refusal_for_good_leaves_no_gap_behind_it() {
+fn the_first_batch_under_an_identity_goes_alone() {
     let now = Instant::now();
     let mut window = window(ProducerConfig::default());
     admit(&mut window, 0..3, now);
     window.identify(identity(7));
+    assert_eq!(send(&mut window, 1, now), [(7, 0)]);
+    assert!(!window.has_sendable(now) && send(&mut window, 2, now).is_empty());
+    window.answer(0, 1, failed(Outcome::Busy), now);
+    let later = window.alarm(now).unwrap();
+    assert_eq!(send(&mut window, 2, later), [(7, 0)], "it is the first again");
+    window.answer(0, 2, appended(0), later);
+    assert_eq!(send(&mut window, 3, later), [(7, 2), (7, 4)]);
+}
+
+#[test]
+fn a_refusal_for_good_leaves_no_gap_behind_it() {
+    let now = Instant::now();
+    let mut window = window(ProducerConfig::default());
+    admit(&mut window, 0..3, now);
+    identify(&mut window, 7);
     send(&mut window, 1, now);
     window.answer(0, 1, failed(Outcome::InvalidRecord), now);
     assert_eq!(settled(&mut window), [(0, Err(Outcome::InvalidRecord))]);
@@ -101,7 +124,7 @@ fn a_refusal_for_good_leaves_no_gap_behind_it() {
     window.answer(2, 1, failed(Outcome::OutOfOrderSequence), now);
     assert!(window.lacks_identity() && !window.has_sendable(now));
     assert!(!window.accepts(identity(7)));
-    window.identify(identity(8));
+    identify(&mut window, 8);
     assert_eq!(send(&mut window, 2, now), [(8, 0), (8, 2)]);
     window.answer(1, 2, appended(0), now);
     window.answer(2, 2, appended(2), now);
@@ -113,7 +136,7 @@ fn the_last_batch_refused_gives_its_number_back() {
     let now = Instant::now();
     let mut window = window(ProducerConfig::default());
     admit(&mut window, 0..1, now);
-    window.identify(identity(7));
+    identify(&mut window, 7);
     send(&mut window, 1, now);
     window.answer(0, 1, failed(Outcome::BatchTooLarge), now);
     assert_eq!(settled(&mut window), [(0, Err(Outcome::BatchTooLarge))]);
@@ -129,7 +152,7 @@ fn what_may_have_been_written_is_never_sent_under_another_identity() {
     admit(&mut window, 0..1, now);
     let later = now + Duration::from_secs(5);
     admit(&mut window, 1..3, later);
-    window.identify(identity(7));
+    identify(&mut window, 7);
     send(&mut window, 1, later);
     for serial in 0..2 {
         window.answer(serial, 1, failed(Outcome::Disconnected), later);
@@ -142,7 +165,7 @@ fn what_may_have_been_written_is_never_sent_under_another_identity() {
     assert_eq!(send(&mut window, 2, expired), [(7, 2)], "only to learn what became of it");
     window.answer(1, 2, failed(Outcome::OutOfOrderSequence), expired);
     assert_eq!(settled(&mut window), [(1, Err(Outcome::Disconnected))]);
-    window.identify(identity(8));
+    identify(&mut window, 8);
     assert_eq!(send(&mut window, 3, expired), [(8, 0)], "certainly not written");
 }
 
@@ -151,7 +174,7 @@ fn doubt_behind_one_that_waits_for_a_new_identity_is_settled_at_once() {
     let now = Instant::now();
     let mut window = window(ProducerConfig::default());
     admit(&mut window, 0..3, now);
-    window.identify(identity(7));
+    identify(&mut window, 7);
     send(&mut window, 1, now);
     window.answer(0, 1, failed(Outcome::InvalidRecord), now);
     window.answer(1, 1, failed(Outcome::OutOfOrderSequence), now);
@@ -160,7 +183,7 @@ fn doubt_behind_one_that_waits_for_a_new_identity_is_settled_at_once() {
     assert_eq!(send(&mut window, 2, now), [(7, 4)], "only to learn what became of it");
     window.answer(2, 2, failed(Outcome::OutOfOrderSequence), now);
     assert!(window.lacks_identity(), "nothing is left to be learned under the old one");
-    window.identify(identity(8));
+    identify(&mut window, 8);
     assert_eq!(send(&mut window, 3, now), [(8, 0)]);
     window.answer(1, 3, appended(0), now);
     assert_eq!(settled(&mut window), [(1, Ok(0)), (2, Err(Outcome::Disconnected))]);
@@ -196,7 +219,7 @@ fn what_never_left_is_known_not_to_have_happened() {
     window.expire(window.alarm(now).unwrap());
     assert_eq!(settled(&mut window), [(0, Err(Outcome::Unavailable))]);
     admit(&mut window, 1..2, now);
-    window.identify(identity(7));
+    identify(&mut window, 7);
     send(&mut window, 1, now);
     window.answer(1, 1, failed(Outcome::DiskFull), now);
     window.expire(now + Duration::from_secs(120));
@@ -218,7 +241,7 @@ fn a_request_takes_one_batch_at_least_and_no_more_than_fit() {
     let now = Instant::now();
     let mut window = window(ProducerConfig::default());
     admit(&mut window, 0..2, now);
-    window.identify(identity(7));
+    identify(&mut window, 7);
     let mut entries = Vec::new();
     assert_eq!(window.send(1, now, 1, &mut entries), [0]);
     assert!(window.has_sendable(now));
