@@ -271,4 +271,25 @@ mod tests {
         drop(held);
         assert_eq!(admission.read(2 * READ_BYTES_FLOOR).0, 2 * READ_BYTES_FLOOR);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_answers_wait_for_their_own_call_and_large_ones_for_the_budget() {
+        const MIB: usize = 1 << 20;
+        let admission = Admission::new(MIB, MIB);
+        let own = Allowance::default();
+        let large = admission.answer(&own, 2 * MIB).await.unwrap();
+        assert_eq!(admission.read(MIB).0, READ_BYTES_FLOOR, "the whole budget is taken");
+        let refused = admission.answer(&own, READ_BYTES_FLOOR + 1).await.unwrap_err();
+        assert_eq!(refused.outcome, Outcome::Busy);
+        let first = admission.answer(&own, READ_BYTES_FLOOR).await.unwrap();
+        // Another call has an allowance of its own; the same one waits.
+        admission.answer(&Allowance::default(), READ_BYTES_FLOOR).await.unwrap();
+        let second = admission.answer(&own, 1);
+        let mut second = std::pin::pin!(second);
+        assert!(tokio::time::timeout(10 * WRITE_WAIT, second.as_mut()).await.is_err());
+        drop(first);
+        second.await.unwrap();
+        drop(large);
+        assert_eq!(admission.read(MIB).0, MIB);
+    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use bytes::Bytes;
+use futures_util::stream;
 use protocol::batch::Builder;
 use protocol::compression::Compression;
 use protocol::grpc::v1::{self, log_client::LogClient};
@@ -145,4 +146,55 @@ async fn a_subscription_goes_on_message_by_message_until_the_broker_leaves() {
         // It was waiting.
         Err(status) => assert_eq!(Refusal::from(status).outcome, Outcome::Unavailable),
     }
+}
+
+/// A friendly request whose entries have so many records of two bytes each.
+fn empty_records(entries: &[usize]) -> v1::ProduceRequest {
+    let entry = |count: &usize| {
+        let records = vec![v1::Record::default(); *count];
+        let list = v1::RecordList { records, ..Default::default() };
+        let payload = Some(v1::produce_entry::Payload::Records(list));
+        v1::ProduceEntry { topic: "t".to_owned(), partition: None, payload }
+    };
+    v1::ProduceRequest { entries: entries.iter().map(entry).collect() }
+}
+
+#[tokio::test]
+async fn a_request_that_would_unfold_beyond_all_bounds_is_refused() {
+    let Door { broker, mut log, _folder } = open().await;
+    let outcome = |status: tonic::Status| Refusal::from(status).outcome;
+    let bomb = empty_records(&[600_000, 600_000]);
+    assert_eq!(outcome(log.produce(bomb).await.unwrap_err()), Outcome::InvalidRequest);
+    let entries = vec![v1::ProduceEntry::default(); 10_001];
+    let bomb = v1::ProduceRequest { entries };
+    let mut answers = log.produce_stream(stream::iter([bomb])).await.unwrap().into_inner();
+    assert_eq!(outcome(answers.message().await.unwrap_err()), Outcome::InvalidRequest);
+    // Of other calls the requests themselves are small.
+    let topic = "t".repeat(200);
+    let entries = vec![v1::FetchEntry { topic: topic.clone(), ..Default::default() }; 30_000];
+    let bomb = v1::FetchRequest { entries, ..Default::default() };
+    assert_eq!(log.fetch(bomb).await.unwrap_err().code(), Code::OutOfRange);
+    let entries = vec![v1::FindPositionsEntry { topic, ..Default::default() }; 30_000];
+    let bomb = v1::FindPositionsRequest { entries };
+    assert_eq!(log.find_positions(bomb).await.unwrap_err().code(), Code::OutOfRange);
+    broker.close().await;
+}
+
+#[tokio::test]
+async fn the_friendly_form_is_answered_record_by_record_on_a_stream() {
+    let Door { broker, mut log, _folder } = open().await;
+    let requests = [empty_records(&[3, 2]), empty_records(&[0]), empty_records(&[5_000])];
+    let mut answers = log.produce_stream(stream::iter(requests)).await.unwrap().into_inner();
+    let mut offsets = Vec::new();
+    let mut problems = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        for result in answer.results {
+            problems += usize::from(result.problem.is_some());
+            offsets.extend(result.places.into_iter().map(|place| place.offset));
+        }
+    }
+    let first = i64::try_from(VALUES_BYTES.len()).unwrap();
+    assert_eq!(offsets, (first..first + 5_005).collect::<Vec<_>>());
+    assert_eq!(problems, 1, "a list without records");
+    broker.close().await;
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::position::{check_entry_count, check_result_count};
+use super::position::check_result_count;
 use super::record::{check_header_count, compression};
 use super::refusal::{refuse_batch, refuse_id, refuse_request, wrong_answer};
 use super::v1;
@@ -13,7 +13,7 @@ use super::wire::{self, Fields, Value};
 use crate::batch::Batch;
 use crate::compression::Compression;
 use crate::id::{Offset, Partition, ProducerEpoch, ProducerId, Timestamp, TopicName};
-use crate::limits::{RECORDS_PER_BATCH_MAX, RECORDS_PER_REQUEST_MAX};
+use crate::limits::{ENTRIES_PER_REQUEST_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_REQUEST_MAX};
 use crate::outcome::Refusal;
 use crate::record::Record;
 use crate::verbs::{Appended, ProduceEntry, ProduceReply, ProduceRequest, ProducerIdentity};
@@ -50,7 +50,7 @@ pub struct FoldedRecords {
 }
 
 impl FoldedRecords {
-    /// How many: at least one, at most [`RECORDS_PER_BATCH_MAX`].
+    /// How many: at least one, at most [`RECORDS_PER_REQUEST_MAX`].
     pub fn count(&self) -> usize {
         self.count
     }
@@ -66,7 +66,7 @@ impl FoldedRecords {
 }
 
 fn record_of(message: Bytes) -> Result<Record, Refusal> {
-    check_header_count(wire::count(&message, HEADERS)?)?;
+    check_header_count(wire::count_to(HEADERS_PER_RECORD_MAX + 1, &message, HEADERS)?)?;
     v1::Record::decode(message).map_err(|_| wire::malformed())?.try_into()
 }
 
@@ -78,7 +78,10 @@ fn record_of(message: Bytes) -> Result<Record, Refusal> {
 /// # Errors
 /// When there are too many entries or records, or the bytes are not such a message.
 pub fn incoming(message: &Bytes) -> Result<Vec<Result<Incoming, Refusal>>, Refusal> {
-    check_entry_count(wire::count(message, ENTRIES)?)?;
+    if wire::count_to(ENTRIES_PER_REQUEST_MAX + 1, message, ENTRIES)? > ENTRIES_PER_REQUEST_MAX {
+        let message = format!("the request has more than {ENTRIES_PER_REQUEST_MAX} entries");
+        return Err(refuse_request(message));
+    }
     let mut records_left = RECORDS_PER_REQUEST_MAX;
     let mut entries = Vec::new();
     for field in Fields::of(message.clone()) {
@@ -161,12 +164,10 @@ impl FoldedEntry {
                 let batch = Batch::check(bytes).map_err(|error| refuse_batch(&error))?;
                 Ok(Incoming::Batch(ProduceEntry { topic, partition, batch }))
             }
+            Some(Payload::Records { count: 0, .. }) => {
+                Err(refuse_request("an entry has a list of records with none in it"))
+            }
             Some(Payload::Records { list, count, compression: codec }) => {
-                if count == 0 || count > RECORDS_PER_BATCH_MAX {
-                    return Err(refuse_request(format!(
-                        "an entry has {count} records; 1 to {RECORDS_PER_BATCH_MAX} are allowed"
-                    )));
-                }
                 let records = FoldedRecords { list, count };
                 let compression = compression(codec)?;
                 Ok(Incoming::Records(IncomingRecords { topic, partition, records, compression }))
@@ -185,6 +186,8 @@ impl Payload {
         let (mut count, mut compression) = (0, 0);
         for field in Fields::of(list.clone()) {
             match field? {
+                // The request is refused: there is no need to go on to the end.
+                (RECORDS, Value::Slice(_)) if count > RECORDS_PER_REQUEST_MAX => break,
                 (RECORDS, Value::Slice(_)) => count += 1,
                 (2, Value::Varint(codec)) => compression = int32(codec),
                 (1..=2, _) => return Err(wire::malformed()),
@@ -276,7 +279,6 @@ impl TryFrom<v1::InitProducerResponse> for ProducerIdentity {
 mod tests {
     use super::*;
     use crate::batch::Builder;
-    use crate::limits::{ENTRIES_PER_REQUEST_MAX, HEADERS_PER_RECORD_MAX};
     use crate::outcome::Outcome;
 
     fn batch() -> Batch {

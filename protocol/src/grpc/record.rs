@@ -38,7 +38,7 @@ pub(super) fn check_header_count(count: usize) -> Result<(), Refusal> {
     }
     Err(Refusal::new(
         Outcome::InvalidRecord,
-        format!("a record has {count} headers; at most {HEADERS_PER_RECORD_MAX} are allowed"),
+        format!("a record has more than {HEADERS_PER_RECORD_MAX} headers"),
     ))
 }
 
