@@ -18,6 +18,7 @@ use client::consumer::{Consumer, ConsumerConfig};
 use client::grpc::GrpcTransport;
 use client::producer::{Producer, ProducerConfig};
 use parking_lot::Mutex;
+use protocol::grpc::v1::{self, log_client::LogClient};
 use protocol::id::TopicName;
 use protocol::record::Record;
 use protocol::verbs::{Position, TopicSpec};
@@ -95,10 +96,10 @@ fn attack(address: &str, bytes: &[u8], listens: bool) {
     }
 }
 
-/// Resident memory of a process, in bytes.
-fn resident_bytes(process: u32) -> u64 {
+/// Resident memory of a process, in bytes: now (`VmRSS`) or at its peak (`VmHWM`).
+fn resident_bytes(process: u32, when: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(when)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
@@ -183,7 +184,7 @@ async fn hostile_bytes_harm_nobody() {
     let spec = TopicSpec { name: topic.clone(), partitions: Some(1), settings: BTreeMap::new() };
     Admin::new(transport.clone()).create_topic(spec).await.unwrap();
     let recorded = record_sessions(&broker, &topic).await;
-    let before = resident_bytes(broker.id());
+    let before = resident_bytes(broker.id(), "VmRSS");
 
     let mut random = Random(0x7468_616c_7765_6721);
     let http_session =
@@ -214,7 +215,7 @@ async fn hostile_bytes_harm_nobody() {
     // The allocator gives memory back late; wait for it with a deadline.
     let started = Instant::now();
     loop {
-        let growth = resident_bytes(broker.id()).saturating_sub(before);
+        let growth = resident_bytes(broker.id(), "VmRSS").saturating_sub(before);
         if growth <= GROWTH_BYTES_MAX {
             break;
         }
@@ -225,4 +226,29 @@ async fn hostile_bytes_harm_nobody() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(broker.panics(), Vec::<String>::new());
+}
+
+/// A million empty records are two megabytes of a request, and would be more than a hundred as structs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_not_unfolded_all_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = BrokerProcess::start(folder.path(), &["durability=os"]);
+    let name: TopicName = "bombs".parse().unwrap();
+    let spec = TopicSpec { name, partitions: Some(1), settings: BTreeMap::new() };
+    Admin::new(GrpcTransport::connect(&broker.grpc).unwrap()).create_topic(spec).await.unwrap();
+    let before = resident_bytes(broker.id(), "VmHWM");
+    let list =
+        v1::RecordList { records: vec![v1::Record::default(); 1_000_000], ..Default::default() };
+    let payload = Some(v1::produce_entry::Payload::Records(list));
+    let entry = v1::ProduceEntry { topic: "bombs".to_owned(), partition: None, payload };
+    let log = LogClient::connect(format!("http://{}", broker.grpc)).await.unwrap();
+    let answer = log
+        .max_decoding_message_size(usize::MAX)
+        .produce(v1::ProduceRequest { entries: vec![entry] })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(answer.results[0].places.last().unwrap().offset, 999_999);
+    let growth = resident_bytes(broker.id(), "VmHWM") - before;
+    assert!(growth <= GROWTH_BYTES_MAX, "the broker has grown by {growth} bytes");
 }
