@@ -7,6 +7,7 @@ use std::io::IsTerminal as _;
 use broker::Config;
 use broker::config::ConfigError;
 use protocol::outcome::{Outcome, Refusal};
+use storage::RealDisk;
 use thalweg::Thalweg;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -23,6 +24,7 @@ pub(crate) async fn run(args: ServeArgs, config: Config, context: &Context) -> R
     log_to_standard_error(&context.environment)?;
     // Heard from the first moment on: a signal during recovery is not lost.
     let mut stop = StopSignals::listen()?;
+    RealDisk::raise_open_files_limit();
     let thalweg = Thalweg::open_with(config).await.map_err(Failure::Refused)?;
     let doors = match thalweg.listen().await {
         Ok(doors) => doors,

@@ -176,6 +176,17 @@ impl RealDisk {
     pub fn new() -> Self {
         Self
     }
+
+    /// Lets this process hold as many files open at once as it may without being given more rights: shells start
+    /// programs with far less. For a program of its own; a library leaves the limits of its host alone. Best effort:
+    /// where it is refused, all goes on with what there is.
+    pub fn raise_open_files_limit() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current != maximum {
+            let _best_effort = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+        }
+    }
 }
 
 fn open_options(access: Access) -> OpenOptions {

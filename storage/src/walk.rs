@@ -313,17 +313,17 @@ impl<'a> Walker<'a> {
         let mut at = from.position;
         while at < to {
             let sector_end = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
-            let end = sector_end.min(to);
-            let length = end - at;
             // Behind the first sector anything may lie that is long enough to hold a magic byte.
             let enough = if at == from.position { telling_bytes } else { 17 };
-            if length >= enough && (end == sector_end || end == self.bound.bytes) {
+            if sector_end.min(to) - at >= enough {
+                // Of the batch that follows, too: all that it has in this sector may be zeros of its offset.
+                let length = sector_end.min(self.bound.bytes) - at;
                 let bytes = self.bytes_at(at, usize::try_from(length).unwrap_or(usize::MAX))?;
                 if bytes.iter().all(|byte| *byte == 0) {
                     return Ok(true);
                 }
             }
-            at = end;
+            at = sector_end;
         }
         Ok(false)
     }

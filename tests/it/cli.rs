@@ -215,3 +215,17 @@ fn slips_of_the_keyboard_are_met_with_the_right_word() {
     let read = succeed(&broker, &["consume", "t", "-e", "-o", "[%s]"], "");
     assert_eq!(read, "[a][ ][b][c][]");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn serve_takes_as_many_open_files_as_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let launcher = ["sh", "-c", "ulimit -Sn 200; exec \"$0\" \"$@\""].map(str::to_owned);
+    let broker = BrokerProcess::start_by(&launcher, &folder.path().join("data"), &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", broker.id())).unwrap();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let [soft, hard, ..] = limit.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{limit}");
+    };
+    assert_eq!(soft, hard, "{limit}");
+}

@@ -476,32 +476,38 @@ fn a_batch_that_is_not_taken_is_not_read() {
     }
 }
 
-#[test]
-fn a_lost_sector_is_known_by_the_few_bytes_of_a_batch_in_it() {
-    let disk = SimDisk::new(1);
-    let (mut log, _) = open(&disk, Options { segment_bytes: 8192, ..options() }, 0);
-    let of_bytes = |wanted: usize| {
-        let batch = |length| {
-            let mut builder = Builder::new(Compression::None);
-            builder.push(&Record::of_value(vec![b'v'; length]), Timestamp(0));
-            builder.finish(None)
-        };
-        (1..wanted).map(batch).find(|batch| batch.bytes().len() == wanted).unwrap()
+/// A batch of so many bytes.
+fn of_bytes(wanted: usize) -> Batch {
+    let batch = |length| {
+        let mut builder = Builder::new(Compression::None);
+        builder.push(&Record::of_value(vec![b'v'; length]), Timestamp(0));
+        builder.finish(None)
     };
-    // The second batch has 8 bytes in the first sector: its offset, 1.
-    append(&mut log, of_bytes(504), 0);
-    for _ in 0..3 {
-        log.stage(of_bytes(400), Timestamp(0)).unwrap();
-        log.write(Timestamp(0)).unwrap();
+    (1..wanted).map(batch).find(|batch| batch.bytes().len() == wanted).unwrap()
+}
+
+#[test]
+fn a_lost_sector_is_known_by_as_little_of_a_batch_as_lies_in_it() {
+    // The bytes of three batches, and the zeros that a loss of power has left in place of what it took: where only the
+    // offset of the second lies in the first sector; where all of it does, and of the third some zeros of its offset.
+    for (sizes, lost) in [([504, 400, 400], 504..512), ([200, 307, 400], 200..512)] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk, Options { segment_bytes: 8192, ..options() }, 0);
+        append(&mut log, of_bytes(sizes[0]), 0);
+        for size in &sizes[1..] {
+            log.stage(of_bytes(*size), Timestamp(0)).unwrap();
+            log.write(Timestamp(0)).unwrap();
+        }
+        disk.kill();
+        // The power went before the sector was written anew, and behind the others.
+        let path = Path::new(FOLDER).join("00000000000000000000.log");
+        let file = disk.open(&path, Access::Write).unwrap();
+        let zeros = vec![0; lost.len()];
+        file.write_at(&mut [IoSlice::new(&zeros)], lost.start as u64).unwrap();
+        let (log, report) = open(&disk, options(), 0);
+        assert_eq!(log.synced_end(), Offset::ZERO.plus(1), "{:?}", report.notes);
+        assert_eq!(offsets(&log.view(), Offset::ZERO), [0]);
     }
-    disk.kill();
-    // The power went before the sector was written anew, and behind the others.
-    let path = Path::new(FOLDER).join("00000000000000000000.log");
-    let file = disk.open(&path, Access::Write).unwrap();
-    file.write_at(&mut [IoSlice::new(&[0; 8])], 504).unwrap();
-    let (log, report) = open(&disk, options(), 0);
-    assert_eq!(log.synced_end(), Offset::ZERO.plus(1), "{:?}", report.notes);
-    assert_eq!(offsets(&log.view(), Offset::ZERO), [0]);
 }
 
 #[test]
