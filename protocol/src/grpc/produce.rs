@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn records_are_unfolded_one_by_one_and_as_they_were() {
         let record = |n: u8| v1::Record {
-            key: (n % 2 == 0).then(|| vec![n; 3].into()),
+            key: n.is_multiple_of(2).then(|| vec![n; 3].into()),
             value: Some(vec![n].into()),
             headers: vec![v1::Header { name: n.to_string(), value: None }; n.into()],
             timestamp_ms: Some(-5),
