@@ -73,9 +73,9 @@ impl Messages {
         Ok(self.arriving.len() == PREFIX_BYTES + bytes)
     }
 
+    /// Room is made for what is there, not for what was announced: a prefix costs its sender five bytes.
     fn take_until(&mut self, bytes: usize) {
         let missing = bytes.saturating_sub(self.arriving.len());
-        self.arriving.reserve(missing);
         self.arriving.extend_from_slice(&self.rest.split_to(missing.min(self.rest.len())));
     }
 }
@@ -127,6 +127,16 @@ mod tests {
             }
             assert_eq!(messages.next().await.unwrap(), None);
         }
+    }
+
+    #[test]
+    fn what_is_announced_takes_no_memory_before_it_is_there() {
+        let bytes_max = 64 << 20;
+        let mut messages = Messages::new(Body::empty(), bytes_max);
+        messages.rest = message(bytes_max).into();
+        messages.rest.truncate(PREFIX_BYTES + 10);
+        assert!(!messages.take_up().unwrap());
+        assert!(messages.arriving.capacity() < 1000, "{} bytes", messages.arriving.capacity());
     }
 
     #[tokio::test]
