@@ -161,26 +161,10 @@ impl http_body::Body for WatchedBody {
 mod tests {
     use std::future::poll_fn;
 
-    use futures_util::stream;
-
     use super::*;
     use crate::admission::Admission;
+    use crate::grpc::testing;
     use crate::patience::Watch;
-
-    struct Pieces(stream::Iter<std::vec::IntoIter<Bytes>>);
-
-    impl http_body::Body for Pieces {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            use futures_util::StreamExt as _;
-            self.0.poll_next_unpin(context).map(|piece| piece.map(|data| Ok(Frame::data(data))))
-        }
-    }
 
     async fn next(body: &mut WatchedBody) -> Bytes {
         let frame =
@@ -189,8 +173,7 @@ mod tests {
     }
 
     fn body(pieces: &[usize], held: Held, watch: &Watch) -> WatchedBody {
-        let pieces: Vec<_> = pieces.iter().map(|bytes| Bytes::from(vec![7; *bytes])).collect();
-        let inner = Body::new(Pieces(stream::iter(pieces)));
+        let inner = testing::body(pieces.iter().map(|bytes| vec![7; *bytes]));
         WatchedBody { inner, held: Some(held), patience: Some(watch.patience()) }
     }
 

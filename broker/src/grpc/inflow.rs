@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use futures_util::future::{Either, select};
 use http_body::{Frame, SizeHint};
+use protocol::grpc::pieces::PREFIX_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tonic::body::Body;
@@ -27,9 +28,6 @@ use tonic::{Code, Status};
 
 /// Longest time from the first byte of a message to its last.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// A gRPC message on the wire: one byte of compression, four of length, then the message.
-const PREFIX_BYTES: usize = 5;
 
 /// The budget; cloning shares it.
 #[derive(Clone, Debug)]
@@ -287,17 +285,12 @@ impl Cutter {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt as _;
     use futures_util::future::poll_fn;
     use futures_util::stream;
 
     use super::*;
-
-    fn message(bytes: usize) -> Vec<u8> {
-        let mut message = vec![0];
-        message.extend(u32::try_from(bytes).unwrap().to_be_bytes());
-        message.resize(PREFIX_BYTES + bytes, 7);
-        message
-    }
+    use crate::grpc::testing::{self, message};
 
     #[test]
     fn borders_are_found_however_the_bytes_are_cut() {
@@ -320,28 +313,12 @@ mod tests {
     }
 
     fn body(chunks: Vec<Vec<u8>>, inflow: &Inflow, then_hangs: bool) -> BoundedBody {
-        use futures_util::StreamExt as _;
-        let chunks = stream::iter(
-            chunks.into_iter().map(|chunk| Ok::<_, Status>(Frame::data(Bytes::from(chunk)))),
-        );
-        let chunks =
-            if then_hangs { chunks.chain(stream::pending()).boxed() } else { chunks.boxed() };
-        BoundedBody::new(Body::new(StreamBody(chunks)), inflow.clone())
-    }
-
-    struct StreamBody(stream::BoxStream<'static, Result<Frame<Bytes>, Status>>);
-
-    impl http_body::Body for StreamBody {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            use futures_util::StreamExt as _;
-            self.0.poll_next_unpin(context)
-        }
+        let body = if then_hangs {
+            testing::streamed(stream::iter(chunks).chain(stream::pending()))
+        } else {
+            testing::body(chunks)
+        };
+        BoundedBody::new(body, inflow.clone())
     }
 
     async fn next(body: &mut BoundedBody) -> Option<Result<Frame<Bytes>, Status>> {
@@ -394,16 +371,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_whose_frames_always_end_inside_a_message_is_not_late() {
-        use futures_util::StreamExt as _;
         let inflow = Inflow::new(1_000);
         let stream: Vec<u8> = (0..100).flat_map(|_| message(60)).collect();
         let pieces = [stream[..30].to_vec()];
         let pieces = pieces.into_iter().chain(stream[30..6_465].chunks(65).map(<[u8]>::to_vec));
         let slowly = stream::iter(pieces.collect::<Vec<_>>()).then(|piece| async {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            Ok::<_, Status>(Frame::data(Bytes::from(piece)))
+            piece
         });
-        let mut many = BoundedBody::new(Body::new(StreamBody(slowly.boxed())), inflow);
+        let mut many = BoundedBody::new(testing::streamed(slowly), inflow);
         while let Some(frame) = next(&mut many).await {
             frame.unwrap();
         }

@@ -82,36 +82,13 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream::{self, StreamExt as _};
-    use http_body::Frame;
     use tonic::Code;
 
     use super::*;
-
-    struct Chunks(stream::BoxStream<'static, Bytes>);
-
-    impl http_body::Body for Chunks {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            context: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Status>>> {
-            self.0.poll_next_unpin(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
-        }
-    }
+    use crate::grpc::testing::{self, message};
 
     fn messages(bytes: &[u8], chunk_bytes: usize) -> Messages {
-        let chunks: Vec<_> = bytes.chunks(chunk_bytes).map(Bytes::copy_from_slice).collect();
-        Messages::new(Body::new(Chunks(stream::iter(chunks).boxed())), 300)
-    }
-
-    fn message(bytes: usize) -> Vec<u8> {
-        let mut message = vec![0];
-        message.extend(u32::try_from(bytes).unwrap().to_be_bytes());
-        message.resize(PREFIX_BYTES + bytes, 7);
-        message
+        Messages::new(testing::body(bytes.chunks(chunk_bytes).map(<[u8]>::to_vec)), 300)
     }
 
     #[tokio::test]

@@ -8,3 +8,5 @@ mod log;
 mod messages;
 mod records;
 pub(crate) mod server;
+#[cfg(test)]
+mod testing;
