@@ -4,27 +4,30 @@
 //! without a look, what lies behind it is scanned batch by batch. What becomes of damage that the scan meets is
 //! decided by the table in `decisions.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod listing;
+mod plan;
+mod scan;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::batch::Header;
 use protocol::id::{LeaderEpoch, Offset, Timestamp};
 
+use self::listing::Listing;
+use self::plan::Plan;
+use self::scan::Scanned;
 use crate::checkpoint::{self, Loaded};
-use crate::decisions::{Decision, Evidence, decide};
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Access, Disk};
 use crate::epochs::{EpochStart, Epochs};
 use crate::error::{FileDamage, StorageError};
-use crate::format::{Kind, Name, STATE_FILE, index_name, log_name};
-use crate::index::{Index, NO_TIME, Place};
+use crate::format::{Kind, STATE_FILE, index_name, log_name};
 use crate::mark::Mark;
 use crate::options::Options;
-use crate::producers::{Producers, Sent};
+use crate::producers::Producers;
 use crate::report::{Note, Recovered};
-use crate::segment::{Active, Closed, SCAN_CHUNK_BYTES, Segment, Summary};
+use crate::segment::{Active, Closed, Segment, Summary};
 use crate::state::State;
-use crate::walk::{Bound, Step, Stretch, Walker};
+use crate::walk::Bound;
 
 /// What a log needs to know when it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,41 +50,6 @@ pub(crate) struct Found {
     pub(crate) producers: Producers,
     /// True when the checkpoint on disk says all of this already.
     pub(crate) is_clean: bool,
-}
-
-/// What is in the folder, by name.
-#[derive(Default)]
-struct Listing {
-    /// Base offset and bytes.
-    logs: BTreeMap<Offset, u64>,
-    indexes: BTreeSet<Offset>,
-    asides: Vec<String>,
-}
-
-/// A segment that is to be scanned.
-struct Plan {
-    segment: Arc<Segment>,
-    /// Known to be sound up to here.
-    from: Place,
-    time_max: Timestamp,
-    /// The index up to `from`.
-    index: Index,
-    /// Bytes that are known to have been synced.
-    sealed_bytes: u64,
-    /// The offset that follows those that are known to have been given away.
-    sealed_end: Offset,
-    /// Where the next segment begins; `None` for the last one.
-    next_base: Option<Offset>,
-}
-
-struct Scanned {
-    summary: Summary,
-    index: Index,
-    /// Damaged bytes stay at its end, or bytes are missing there: whatever were written behind them could be taken
-    /// for the rest of a torn batch.
-    is_end_damaged: bool,
-    /// Its end was cut off, so what was written behind it was never claimed to be synced.
-    is_cut: bool,
 }
 
 struct Recovery<'a> {
@@ -138,34 +106,6 @@ pub(crate) fn open(
 }
 
 impl Recovery<'_> {
-    fn list(&mut self) -> Result<Listing, StorageError> {
-        let entries = match self.disk.list(self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.is_missing() => {
-                self.disk.create_dir_all(self.folder)?;
-                Vec::new()
-            }
-            Err(error) => return Err(error),
-        };
-        let mut listing = Listing::default();
-        for entry in entries {
-            match Name::read(&entry.name) {
-                Name::Log(base) if !entry.is_folder => {
-                    listing.logs.insert(base, entry.bytes);
-                }
-                Name::Index(base) if !entry.is_folder => {
-                    listing.indexes.insert(base);
-                }
-                Name::Aside if !entry.is_folder => listing.asides.push(entry.name),
-                Name::State | Name::Synced => {}
-                Name::Log(_) | Name::Index(_) | Name::Aside | Name::Stranger => {
-                    self.note(Note::Stranger { file: self.folder.join(&entry.name) });
-                }
-            }
-        }
-        Ok(listing)
-    }
-
     fn note(&mut self, note: Note) {
         self.report.notes.push(note);
     }
@@ -186,14 +126,6 @@ impl Recovery<'_> {
             self.note(Note::CheckpointRebuilt { file, damage });
         }
         Ok(None)
-    }
-
-    fn remove_leftovers(&mut self, listing: &Listing) {
-        let stale = listing.indexes.iter().filter(|base| !listing.logs.contains_key(base));
-        let names = listing.asides.iter().cloned().chain(stale.map(|base| index_name(*base)));
-        for name in names {
-            self.remove(&name);
-        }
     }
 
     /// Removes what is of no use. Where the disk refuses, it stays for the next time.
@@ -230,32 +162,6 @@ impl Recovery<'_> {
             producers: self.producers.clone(),
             is_clean: false,
         })
-    }
-
-    /// Plans to scan whole segments. An index is only ever written of what is synced, and in the order of the
-    /// segments: so it tells what of its segment was synced, and that those in front of it were, to their ends.
-    fn plans(&self, bases: &[Offset]) -> Result<Vec<Plan>, StorageError> {
-        let mut plans = Vec::with_capacity(bases.len());
-        let mut next_base = None;
-        let mut is_sealed = false;
-        for base in bases.iter().rev().copied() {
-            let segment = self.segment(base);
-            let indexed = segment.load_index(self.disk)?.map_or(0, |index| index.covered());
-            let sealed_end = next_base.filter(|_| is_sealed).unwrap_or(base);
-            plans.push(Plan {
-                from: Place { offset: base, position: 0 },
-                time_max: NO_TIME,
-                index: Index::new(base, self.options.index_interval_bytes),
-                sealed_bytes: if is_sealed { u64::MAX } else { indexed },
-                sealed_end,
-                next_base,
-                segment,
-            });
-            is_sealed |= indexed > 0;
-            next_base = Some(base);
-        }
-        plans.reverse();
-        Ok(plans)
     }
 
     fn open_from(&mut self, state: State, listing: Listing) -> Result<Found, StorageError> {
@@ -366,42 +272,6 @@ impl Recovery<'_> {
         }
     }
 
-    /// Plans to scan what lies behind the recovery point, or all of the segment where its index or its bytes up to
-    /// there are not what they were.
-    fn plan_active(
-        &mut self,
-        active: &Summary,
-        bytes: u64,
-        next: Option<&Plan>,
-    ) -> Result<Plan, StorageError> {
-        let segment = self.segment(active.base);
-        let index = segment.load_index(self.disk)?;
-        let indexed = index.as_ref().map_or(0, Index::covered);
-        let is_sealed = next.is_some_and(|next| next.sealed_bytes > 0);
-        let mut plan = Plan {
-            from: Place { offset: active.base, position: 0 },
-            time_max: NO_TIME,
-            index: Index::new(active.base, self.options.index_interval_bytes),
-            sealed_bytes: if is_sealed { u64::MAX } else { active.bytes.max(indexed) },
-            sealed_end: active.end,
-            next_base: next.map(|next| next.segment.base),
-            segment,
-        };
-        if active.bytes == 0 || bytes < active.bytes {
-            return Ok(plan);
-        }
-        match index.filter(|index| index.covered() >= active.bytes) {
-            Some(mut index) => {
-                index.cut(active.bytes);
-                plan.index = index;
-                plan.from = Place { offset: active.end, position: active.bytes };
-                plan.time_max = active.time_max;
-            }
-            None => self.note(Note::IndexRebuilt { file: plan.segment.index_path() }),
-        }
-        Ok(plan)
-    }
-
     /// Scans, makes what was found durable, and puts it together.
     fn finish(
         &mut self,
@@ -474,147 +344,5 @@ impl Recovery<'_> {
             self.note(Note::Dropped { file, bytes });
         }
         Ok(())
-    }
-
-    /// The plan with what the mark says of its segment.
-    fn marked(&self, plan: Plan) -> Plan {
-        let base = plan.segment.base;
-        match self.mark {
-            Some(mark) if mark.base == base => Plan {
-                sealed_bytes: plan.sealed_bytes.max(mark.bytes),
-                sealed_end: plan.sealed_end.max(mark.end),
-                ..plan
-            },
-            Some(mark) if mark.base > base => Plan {
-                sealed_bytes: u64::MAX,
-                // The segment of the mark may be gone, and what was in it.
-                sealed_end: if plan.next_base.is_none() { mark.end } else { plan.sealed_end },
-                ..plan
-            },
-            Some(_) | None => plan,
-        }
-    }
-
-    fn scan(&mut self, file: &dyn DiskFile, plan: Plan) -> Result<Scanned, StorageError> {
-        let Plan { segment, from, mut time_max, mut index, sealed_bytes, sealed_end, next_base } =
-            self.marked(plan);
-        // A sync that failed in an earlier life may have left pages in memory that the disk does not have.
-        file.forget_cached();
-        let found_bytes = file.len()?;
-        self.report.scanned_bytes += found_bytes.saturating_sub(from.position);
-        let bound = Bound { bytes: found_bytes, end: next_base };
-        let (mut end, mut bytes) = (from.offset, found_bytes);
-        let is_shortened = sealed_bytes != u64::MAX && found_bytes < sealed_bytes;
-        if is_shortened {
-            let file = segment.log_path();
-            self.note(Note::Shortened { file, expected: sealed_bytes, found: found_bytes });
-        }
-        let mut is_end_damaged = is_shortened || sealed_bytes == u64::MAX && next_base.is_none();
-        let mut is_cut = false;
-        let mut walker = Walker::new(file, None, from, bound, SCAN_CHUNK_BYTES)?;
-        loop {
-            match walker.step()? {
-                Step::Batch { position, batch } => {
-                    let header = batch.header();
-                    let place = Place { offset: header.base_offset, position };
-                    index.note(place, header.total_bytes as u64, time_max);
-                    time_max = time_max.max(header.max_timestamp);
-                    end = header.end_offset();
-                    self.replay(header);
-                }
-                Step::Damage(stretch) => {
-                    let until = stretch.resume.map_or(bound.bytes, |place| place.position);
-                    let at = stretch.at.position;
-                    let evidence = Evidence {
-                        sealed: at < sealed_bytes,
-                        unwritten: walker.has_unwritten_sector(stretch.at, until)?,
-                        followed: stretch.resume.is_some()
-                            || next_base.is_some() && !walker.is_cut_short(at)?,
-                        whole: stretch.whole_until.is_some(),
-                    };
-                    if decide(evidence) == Decision::Cut {
-                        self.cut(file, &segment, &stretch, found_bytes)?;
-                        bytes = at;
-                        is_cut = true;
-                        break;
-                    }
-                    // What is known to be synced has its end from there: this header may be what is damaged.
-                    let claimed = stretch.whole_until.filter(|place| place.position > sealed_bytes);
-                    end = end.max(claimed.map_or(end, |place| place.offset));
-                    is_end_damaged |= stretch.resume.is_none();
-                    self.note(Note::Damaged {
-                        file: segment.log_path(),
-                        position: at,
-                        offset: stretch.at.offset,
-                        cause: stretch.cause,
-                        resume_at: stretch.resume.map(|place| place.offset),
-                    });
-                }
-                Step::End => break,
-            }
-        }
-        let summary = Summary {
-            base: segment.base,
-            // Offsets that were synced are never given away again, whatever is left of their records.
-            end: next_base.filter(|_| !is_cut).unwrap_or(end.max(sealed_end)),
-            bytes,
-            time_max,
-            last_append: self.opening.now,
-        };
-        index.cover(bytes);
-        Ok(Scanned { summary, index, is_end_damaged, is_cut })
-    }
-
-    fn cut(
-        &mut self,
-        file: &dyn DiskFile,
-        segment: &Segment,
-        stretch: &Stretch,
-        found_bytes: u64,
-    ) -> Result<(), StorageError> {
-        let position = stretch.at.position;
-        if position == found_bytes {
-            // It ends here already: what is missing is the rest of it.
-            return Ok(());
-        }
-        file.set_len(position)?;
-        self.note(Note::Cut {
-            file: segment.log_path(),
-            position,
-            bytes: found_bytes - position,
-            cause: stretch.cause.clone(),
-        });
-        Ok(())
-    }
-
-    /// Takes note of a batch that the checkpoint does not know yet.
-    fn replay(&mut self, header: &Header) {
-        if header.base_offset < self.replay_from {
-            return;
-        }
-        self.replay_epoch(header);
-        if let Some(stamp) = &header.producer {
-            let sent = Sent {
-                base_sequence: stamp.base_sequence,
-                records: header.offset_count(),
-                base_offset: header.base_offset,
-                append_time: header.append_time.then_some(header.max_timestamp),
-            };
-            self.producers.note(stamp, sent, self.opening.now);
-        }
-    }
-
-    /// The epoch is outside the checksum: a single batch that stands out does not make an epoch, or the sound
-    /// batches behind it would all look wrong.
-    fn replay_epoch(&mut self, header: &Header) {
-        let (epoch, start) = (header.leader_epoch, header.base_offset);
-        if let Some(rising) = self.rising.take()
-            && rising.epoch <= epoch
-        {
-            self.epochs.note(rising.epoch, rising.start);
-        }
-        if self.epochs.last().is_none_or(|last| last < epoch) {
-            self.rising = Some(EpochStart { epoch, start });
-        }
     }
 }
