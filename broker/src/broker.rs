@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::outcome::{Outcome, Refusal};
-use storage::{ClusterId, DataFolder, Opening, StorageError};
+use storage::{ClusterId, DataFolder, Opening, ReadFiles, RealDisk, StorageError};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
@@ -21,7 +21,7 @@ use crate::grpc::server;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::service::{Hall, Service};
-use crate::shard::core::Core;
+use crate::shard::core::{self, Core, OpenFiles};
 use crate::shard::handle::ShardHandle;
 use crate::shard::thread;
 use crate::shutdown::Shutdown;
@@ -99,19 +99,26 @@ impl Broker {
         let config = Arc::new(config);
         let root = config.data_dir.clone();
         let folder = open_folder(&world, &root)?;
-        let opening = Opening { leader_epoch: folder.leader_epoch(), now: world.clock.wall() };
+        let shards_count = shard_count(config.shards);
+        let files = open_files(config.open_files_max, shards_count);
+        let opening = Opening {
+            leader_epoch: folder.leader_epoch(),
+            now: world.clock.wall(),
+            read_files: files.read.clone(),
+        };
         let metrics = Metrics::new();
         let (journal, contents) =
             Journal::open(Arc::clone(&world.disk), &root.join("catalog"), opening)?;
         let mut shards = Vec::new();
-        for number in 0..shard_count(config.shards) {
-            let core = Core::new(
-                Arc::clone(&world.disk),
-                world.clock.clone(),
-                metrics.clone(),
-                folder.leader_epoch(),
-                config.retention_check_ms,
-            );
+        for number in 0..shards_count {
+            let core = Core::new(core::Ground {
+                disk: Arc::clone(&world.disk),
+                clock: world.clock.clone(),
+                metrics: metrics.clone(),
+                leader_epoch: folder.leader_epoch(),
+                retention_check_ms: config.retention_check_ms,
+                files: files.clone(),
+            });
             let shard = thread::start(number, core, world.clock.clone(), world.threads);
             shards.push(shard.map_err(OpenError::Thread)?);
         }
@@ -197,6 +204,23 @@ fn shard_count(setting: usize) -> usize {
     match setting {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         count => count,
+    }
+}
+
+/// Files that a log holds open while it is written to: its newest segment, and the mark of what is synced.
+const FILES_PER_LOG: usize = 2;
+
+/// Shares the files that may be open: half for the logs that are written to, half for readers.
+fn open_files(setting: usize, shards: usize) -> OpenFiles {
+    let files_max = match setting {
+        // The other half of what the process may open is for connections, and for whatever else is in it.
+        0 => RealDisk::open_files_limit()
+            .map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX)),
+        files => files,
+    };
+    OpenFiles {
+        logs_awake_max: files_max / 2 / FILES_PER_LOG / shards.max(1),
+        read: ReadFiles::new(files_max / 2),
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Config {
     /// Threads that serve connections; 0 for one a core. Read by `thalweg serve`: whoever brings a runtime of their own
     /// has chosen already.
     pub workers: usize,
+    /// Files of data that are open at a time; 0 for half of what the process may open.
+    pub open_files_max: usize,
     /// Defaults of all topics.
     pub topic: TopicSettings,
 }
@@ -88,13 +90,14 @@ impl Default for Config {
             retention_check_ms: 60_000,
             shutdown_ms_max: 5_000,
             workers: 0,
+            open_files_max: 0,
             topic: TopicSettings::default(),
         }
     }
 }
 
 /// Every setting of the broker but those of topics.
-pub static ROWS: [Row<Config>; 17] = [
+pub static ROWS: [Row<Config>; 18] = [
     Row {
         name: "connections_max",
         unit: "connections",
@@ -178,6 +181,21 @@ pub static ROWS: [Row<Config>; 17] = [
         doc: "Where HTTP listens: /healthz, /readyz, /metrics",
         set: |target, text| address(text).map(|address| target.http_listen = address),
         get: |target| target.http_listen.to_string(),
+    },
+    Row {
+        name: "open_files_max",
+        unit: "files",
+        bounds: "16 to 10000000, or 0 or `auto` (half of what the process may open)",
+        live: false,
+        doc: "Files of data that are open at a time. Half are for partitions that are written to, two each; beyond that the one written to least lately is synced and its files are closed, which costs some syncs each time. Half are for readers of older records; beyond that each reader opens what it needs",
+        set: |target, text| {
+            target.open_files_max = match text {
+                "auto" | "0" => 0,
+                text => number(text, 16..=10_000_000)?,
+            };
+            Ok(())
+        },
+        get: |target| target.open_files_max.to_string(),
     },
     Row {
         name: "partitions_max",

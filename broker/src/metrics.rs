@@ -41,6 +41,8 @@ pub struct Metrics {
     pub partitions_failed: Gauge,
     /// Writes refused because the disk was full.
     pub disk_full: Counter,
+    /// Logs that gave their files back to others that needed them.
+    pub logs_parked: Counter,
     /// Topics.
     pub topics: Gauge,
     /// Partitions.
@@ -57,7 +59,7 @@ pub struct Metrics {
 }
 
 /// Name, unit and meaning of every metric, as `/metrics` shows them.
-pub const NAMES: [(&str, &str, &str); 19] = [
+pub const NAMES: [(&str, &str, &str); 20] = [
     ("thalweg_batches_appended_total", "batches", "Batches acknowledged"),
     ("thalweg_records_appended_total", "records", "Records acknowledged"),
     ("thalweg_appended_bytes_total", "bytes", "Bytes of batches acknowledged, as stored"),
@@ -89,6 +91,11 @@ pub const NAMES: [(&str, &str, &str); 19] = [
     ),
     ("thalweg_write_bytes_in_flight", "bytes", "Bytes that producers have under way"),
     ("thalweg_segments_deleted_total", "segments", "Segments deleted by retention"),
+    (
+        "thalweg_logs_parked_total",
+        "logs",
+        "Logs that closed their files because others needed them (`open_files_max`)",
+    ),
 ];
 
 impl Metrics {
@@ -109,6 +116,7 @@ impl Metrics {
             turn_batches: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
             partitions_failed: Gauge::default(),
             disk_full: Counter::default(),
+            logs_parked: Counter::default(),
             topics: Gauge::default(),
             partitions: Gauge::default(),
             connections: Gauge::default(),
@@ -148,6 +156,7 @@ impl Metrics {
         registry.register("connections_refused", NAMES[16].2, self.connections_refused.clone());
         registry.register("write_bytes_in_flight", NAMES[17].2, self.write_bytes_in_flight.clone());
         registry.register("segments_deleted", NAMES[18].2, self.segments_deleted.clone());
+        registry.register("logs_parked", NAMES[19].2, self.logs_parked.clone());
         *self.registry.lock() = registry;
     }
 

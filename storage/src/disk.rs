@@ -177,6 +177,11 @@ impl RealDisk {
         Self
     }
 
+    /// Files that this process may hold open at once: its soft limit. `None`: there is no limit.
+    pub fn open_files_limit() -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    }
+
     /// Lets this process hold as many files open at once as it may without being given more rights: shells start
     /// programs with far less. For a program of its own; a library leaves the limits of its host alone. Best effort:
     /// where it is refused, all goes on with what there is.

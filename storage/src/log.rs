@@ -30,13 +30,14 @@ use self::durable::Chores;
 use crate::disk::{Disk, DiskFile};
 use crate::epochs::Epochs;
 use crate::error::{StageError, StorageError};
+use crate::handles::Handles;
 use crate::mark::Marker;
 use crate::options::Options;
 use crate::producers::{Producers, Sent, Undo, Verdict};
 use crate::recover::{self, Found, Opening};
 use crate::report::Recovered;
 use crate::retention::age_ms;
-use crate::segment::{Active, Closed, Handles};
+use crate::segment::{Active, Closed};
 use crate::view::{Shape, Shared, View};
 
 /// A batch that has its place in the log.
@@ -123,11 +124,12 @@ impl Log {
     ) -> Result<(Self, Recovered), StorageError> {
         let options = options.bounded();
         let folder: Arc<Path> = folder.into();
+        let leader_epoch = opening.leader_epoch;
+        let handles = Handles::new(Arc::clone(&disk), opening.read_files.clone());
         let (found, report) = recover::open(&*disk, &folder, &options, opening)?;
         let Found { start, closed, active, last_append, epochs, producers, is_clean } = found;
-        let handles = Handles::new(Arc::clone(&disk));
         let end = active.end;
-        let leader_epoch = epochs.last().unwrap_or_default().max(opening.leader_epoch);
+        let leader_epoch = epochs.last().unwrap_or_default().max(leader_epoch);
         let mut log = Self {
             shared: Arc::new(Shared::new(start, handles)),
             closed_bytes: closed.iter().map(|closed| closed.summary.bytes).sum(),
@@ -398,6 +400,11 @@ impl Log {
     /// Segments, the active one included.
     pub fn segment_count(&self) -> usize {
         self.shape.closed.len() + 1
+    }
+
+    /// True while it holds files open to be written to.
+    pub fn is_awake(&self) -> bool {
+        !self.active.is_parked()
     }
 
     /// Idempotent producers that are remembered.

@@ -21,6 +21,7 @@ use crate::disk::{Access, Disk};
 use crate::epochs::{EpochStart, Epochs};
 use crate::error::{FileDamage, StorageError};
 use crate::format::{Kind, STATE_FILE, index_name, log_name};
+use crate::handles::ReadFiles;
 use crate::mark::Mark;
 use crate::options::Options;
 use crate::producers::Producers;
@@ -30,13 +31,15 @@ use crate::state::State;
 use crate::walk::Bound;
 
 /// What a log needs to know when it is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Opening {
     /// The epoch that new batches carry: [`crate::DataFolder::leader_epoch`]. Never lowered below that of the last
     /// batch.
     pub leader_epoch: LeaderEpoch,
     /// The broker's time.
     pub now: Timestamp,
+    /// Bounds the files that are kept open for readers, together with all logs that are opened with it.
+    pub read_files: ReadFiles,
 }
 
 /// A log as it was found.
@@ -149,7 +152,7 @@ impl Recovery<'_> {
 
     /// An empty segment behind everything.
     fn create(&self, base: Offset) -> Result<Found, StorageError> {
-        let Opening { now, .. } = self.opening;
+        let now = self.opening.now;
         let folder = Arc::clone(self.folder);
         let active = Active::create(self.disk, folder, base, self.options, now)?;
         self.disk.sync_dir(self.folder)?;

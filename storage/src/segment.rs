@@ -1,16 +1,15 @@
-//! One append-only file of batches with its index: the facts of a closed one, the writing of the active one, and the
-//! few open handles through which readers see both.
+//! One append-only file of batches with its index: the facts of a closed one, and the writing of the active one. How
+//! readers come to it is in `handles.rs`.
 //!
 //! The file holds batches one behind the other and nothing else, so Kafka's own tools read it. When to roll and what
 //! a failure means for the log is decided in `log.rs`.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use protocol::batch::Batch;
 use protocol::id::{Offset, Timestamp};
 
@@ -69,6 +68,11 @@ impl Segment {
 
     pub(crate) fn set_index_damaged(&self, damaged: bool) {
         self.index_damaged.store(damaged, Ordering::Relaxed);
+    }
+
+    /// Asks the index in memory, while there is one.
+    pub(crate) fn search_live(&self, search: impl Fn(&Index) -> Place) -> Option<Place> {
+        self.live.read().as_ref().map(search)
     }
 
     /// The index in memory, while there is one.
@@ -259,90 +263,5 @@ impl Active {
             self.time_max = self.time_max.max(header.max_timestamp);
         }
         Ok(())
-    }
-}
-
-/// Most segments of one log that are open for readers at a time.
-const HANDLES_MAX: usize = 4;
-
-/// A segment that is open for readers.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) file: Arc<dyn DiskFile>,
-    /// Loaded at the first search; `None` inside when its file is of no use.
-    index: OnceLock<Option<Index>>,
-}
-
-impl Opened {
-    /// Asks the index of the segment for a place to walk from: the live one, the one in the file, or else the
-    /// beginning.
-    pub(crate) fn search(
-        &self,
-        disk: &dyn Disk,
-        segment: &Segment,
-        search: impl Fn(&Index) -> Place,
-    ) -> Place {
-        if let Some(index) = &*segment.live.read() {
-            return search(index);
-        }
-        // An index is an aid: if it cannot be read, for whatever reason, the walk is longer.
-        let index = self.index.get_or_init(|| segment.load_index(disk).ok().flatten());
-        match index {
-            Some(index) => search(index),
-            None => {
-                segment.set_index_damaged(true);
-                Place { offset: segment.base, position: 0 }
-            }
-        }
-    }
-}
-
-/// The segments of one log that are open for readers, the latest used last.
-#[derive(Debug)]
-pub(crate) struct Handles {
-    disk: Arc<dyn Disk>,
-    /// Guards the list; held for a look or a push, never while a file is opened or read.
-    open: Mutex<VecDeque<(Offset, Arc<Opened>)>>,
-}
-
-impl Handles {
-    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, open: Mutex::new(VecDeque::new()) }
-    }
-
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.disk
-    }
-
-    /// A handle for a segment, kept for the next reader.
-    pub(crate) fn get(&self, segment: &Segment) -> Result<Arc<Opened>, StorageError> {
-        {
-            let mut open = self.open.lock();
-            if let Some(found) = open.iter().position(|(base, _)| *base == segment.base)
-                && let Some(entry) = open.remove(found)
-            {
-                let opened = Arc::clone(&entry.1);
-                open.push_back(entry);
-                return Ok(opened);
-            }
-        }
-        let file = self.disk.open(&segment.log_path(), Access::Read)?;
-        let opened = Arc::new(Opened { file, index: OnceLock::new() });
-        let mut open = self.open.lock();
-        open.push_back((segment.base, Arc::clone(&opened)));
-        if open.len() > HANDLES_MAX {
-            open.pop_front();
-        }
-        Ok(opened)
-    }
-
-    /// Closes the handle of a segment once its readers are done.
-    pub(crate) fn forget(&self, base: Offset) {
-        self.open.lock().retain(|(open, _)| *open != base);
-    }
-
-    /// Closes all handles once their readers are done.
-    pub(crate) fn clear(&self) {
-        *self.open.lock() = VecDeque::new();
     }
 }

@@ -13,8 +13,9 @@ use protocol::id::{LeaderEpoch, Offset, Timestamp};
 
 use crate::epochs::Epochs;
 use crate::error::ReadError;
+use crate::handles::Handles;
 use crate::index::{Index, Place};
-use crate::segment::{Closed, Handles, Segment};
+use crate::segment::{Closed, Segment};
 use crate::tail::Tail;
 use crate::walk::{Bound, Step, Stretch, Walker};
 

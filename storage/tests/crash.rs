@@ -45,7 +45,7 @@ fn options() -> Options {
 }
 
 fn open(disk: &SimDisk, options: Options) -> Result<(Log, Recovered), StorageError> {
-    let opening = Opening { leader_epoch: LeaderEpoch(1), now: Timestamp(0) };
+    let opening = Opening { leader_epoch: LeaderEpoch(1), now: Timestamp(0), ..Opening::default() };
     Log::open(Arc::new(disk.clone()), Path::new(FOLDER), options, opening)
 }
 

@@ -9,4 +9,6 @@ mod full_disk;
 mod hostile;
 mod kill;
 mod old_data;
+#[cfg(unix)]
+mod open_files;
 mod support;

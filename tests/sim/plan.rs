@@ -87,6 +87,8 @@ impl Plan {
             shards: usize::try_from(random.between(1, 4)).unwrap(),
             tail_bytes_max: usize::try_from(*random.pick(&[0, 3_000, 1 << 20])).unwrap(),
             retention_check_ms: random.between(20, 400),
+            // Few enough that partitions take turns, or so many that none ever closes its files for another.
+            open_files_max: usize::try_from(*random.pick(&[16, 1 << 20])).unwrap(),
             ..Config::default()
         };
         let broker_promise = match durability {

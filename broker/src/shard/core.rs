@@ -9,22 +9,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use protocol::batch::Batch;
-use protocol::id::{LeaderEpoch, Offset};
+use protocol::id::LeaderEpoch;
 use protocol::limits::SHARD_TURN_BYTES_MAX;
 use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::Appended;
-use storage::{Chore, Disk, Log, Opening, Options, StorageError, View};
+use storage::{Chore, Disk, Log, Opening, ReadFiles, StorageError};
 use tokio::sync::watch;
 
-use crate::error::{self, Place};
+use crate::error;
 use crate::metrics::Metrics;
-use crate::shard::command::{Command, DurabilityRule, OpenPartition, Opened, Slot};
+use crate::shard::awake::Awake;
+use crate::shard::command::{Command, OpenPartition, Opened, Slot};
+use crate::shard::owned::Owned;
 use crate::shard::pending::{Pending, Ticket};
 use crate::time::Clock;
-use crate::topics::settings::Durability;
 
 /// Everything that one shard owns.
 #[derive(Debug)]
@@ -33,10 +33,13 @@ pub(crate) struct Core {
     clock: Clock,
     metrics: Metrics,
     leader_epoch: LeaderEpoch,
+    read_files: ReadFiles,
     /// How often every log is asked what it may let go, in milliseconds.
     retention_check_ms: u64,
     /// In an order, so that the same calls give the same syncs.
     partitions: BTreeMap<Slot, Owned>,
+    /// Those whose logs hold files open.
+    awake: Awake,
     /// Partitions with staged batches in this turn, each once.
     touched: Vec<Slot>,
     /// What logs have handed out and the thread has not taken yet: at most one for each partition.
@@ -49,41 +52,41 @@ pub(crate) struct Core {
     retention_due_ms: u64,
 }
 
-/// A partition and those who wait for it.
+/// What a shard stands on.
 #[derive(Debug)]
-struct Owned {
-    place: Place,
-    log: Log,
-    rule: DurabilityRule,
-    pending: Pending,
-    /// Readers watch this.
-    view: watch::Sender<View>,
-    /// True while the partition stands in `Core::touched`.
-    is_touched: bool,
-    /// True once its log takes no more writes, and that was told.
-    is_failed: bool,
-    /// When its oldest unsynced bytes were written, on the monotonic clock. `None`: all is synced.
-    unsynced_since_ms: Option<u64>,
-    /// Syncs of its log that are in the metrics.
-    syncs_counted: u64,
+pub(crate) struct Ground {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    /// The epoch that new batches carry.
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// How often every log is asked what it may let go, in milliseconds.
+    pub(crate) retention_check_ms: u64,
+    pub(crate) files: OpenFiles,
+}
+
+/// How many files may be open at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenFiles {
+    /// Logs of one shard that hold files open to be written to.
+    pub(crate) logs_awake_max: usize,
+    /// Files of all shards together that are open for readers.
+    pub(crate) read: ReadFiles,
 }
 
 impl Core {
-    pub(crate) fn new(
-        disk: Arc<dyn Disk>,
-        clock: Clock,
-        metrics: Metrics,
-        leader_epoch: LeaderEpoch,
-        retention_check_ms: u64,
-    ) -> Self {
+    pub(crate) fn new(ground: Ground) -> Self {
+        let Ground { disk, clock, metrics, leader_epoch, retention_check_ms, files } = ground;
         let retention_due_ms = clock.monotonic_ms() + retention_check_ms;
         Self {
             disk,
             clock,
             metrics,
             leader_epoch,
+            read_files: files.read,
             retention_check_ms,
             partitions: BTreeMap::new(),
+            awake: Awake::new(files.logs_awake_max),
             touched: Vec::new(),
             chores: Vec::new(),
             staged_bytes: 0,
@@ -176,12 +179,31 @@ impl Core {
     fn settle(&mut self) {
         self.staged_bytes = 0;
         for slot in std::mem::take(&mut self.touched) {
+            self.make_way(slot);
             if let Some(owned) = self.partitions.get_mut(&slot) {
                 owned.is_touched = false;
                 owned.settle(&self.clock, &self.metrics);
                 self.chores.extend(owned.log.take_chore().map(|chore| (slot, chore)));
                 self.sync_due_ms = self.sync_due_ms.min(owned.sync_due_ms());
+                if owned.log.is_awake() {
+                    self.awake.used(slot);
+                }
             }
+        }
+    }
+
+    /// Parks the log that was written to least lately, where another may only then open its files.
+    fn make_way(&mut self, slot: Slot) {
+        let Some(parked) = self.awake.in_the_way_of(slot) else { return };
+        let Some(owned) = self.partitions.get_mut(&parked) else { return };
+        if owned.log.staged_bytes() == 0 {
+            owned.park(&self.metrics);
+        }
+        if owned.log.is_awake() {
+            // It cannot let go of them: another one is tried next time.
+            self.awake.used(parked);
+        } else {
+            self.awake.gone(parked);
         }
     }
 
@@ -197,7 +219,12 @@ impl Core {
                 ),
             ));
         }
-        let opening = Opening { leader_epoch: self.leader_epoch, now: self.clock.wall() };
+        let opening = Opening {
+            leader_epoch: self.leader_epoch,
+            now: self.clock.wall(),
+            read_files: self.read_files.clone(),
+        };
+        self.make_way(slot);
         let (log, recovered) =
             Log::open(Arc::clone(&self.disk), &folder, options, opening).map_err(|e| refuse(&e))?;
         for note in &recovered.notes {
@@ -219,11 +246,15 @@ impl Core {
             unsynced_since_ms: None,
             syncs_counted: 0,
         };
+        if owned.log.is_awake() {
+            self.awake.used(slot);
+        }
         self.partitions.insert(slot, owned);
         Ok(Opened { view: receiver })
     }
 
     fn delete(&mut self, slot: Slot) -> Result<(), Refusal> {
+        self.awake.gone(slot);
         let Some(mut owned) = self.partitions.remove(&slot) else {
             return Ok(());
         };
@@ -233,6 +264,7 @@ impl Core {
     }
 
     fn close_one(&mut self, slot: Slot) -> Result<(), Refusal> {
+        self.awake.gone(slot);
         let Some(mut owned) = self.partitions.remove(&slot) else {
             return Ok(());
         };
@@ -267,6 +299,9 @@ impl Core {
             for (slot, owned) in &mut self.partitions {
                 owned.retain(&self.clock, &self.metrics);
                 self.chores.extend(owned.log.take_chore().map(|chore| (*slot, chore)));
+                if !owned.log.is_awake() {
+                    self.awake.gone(*slot);
+                }
             }
         }
     }
@@ -297,130 +332,6 @@ impl Core {
             if let Err(error) = owned.log.close() {
                 tracing::error!(partition = %owned.place, "closing the log failed: {error}");
             }
-        }
-    }
-}
-
-impl Owned {
-    /// Follows changed settings. What is written already comes under the new rule at once: a stricter one must not wait
-    /// for the next append.
-    fn alter(&mut self, options: Options, rule: DurabilityRule, metrics: &Metrics) {
-        self.log.set_options(options);
-        self.rule = rule;
-        let is_due = self.rule.durability == Durability::Sync || self.is_past_unsynced_max();
-        if is_due && !self.is_failed {
-            self.sync(metrics);
-        }
-    }
-
-    fn settle(&mut self, clock: &Clock, metrics: &Metrics) {
-        if let Err(error) = self.log.write(clock.wall()) {
-            if self.log.is_failed() {
-                return self.fail(&error, metrics);
-            }
-            // What did not fit was cut off again: nothing happened, and the log goes on.
-            if error.is_full() {
-                metrics.disk_full.inc();
-            }
-            let refusal = error::not_written(&self.place, &error);
-            metrics
-                .batches_refused
-                .inc_by(self.pending.refuse_from(self.log.written_end(), &refusal));
-        }
-        if self.log.written_end() > self.log.synced_end() {
-            self.unsynced_since_ms.get_or_insert(clock.monotonic_ms());
-        }
-        if self.rule.durability == Durability::Sync || self.is_past_unsynced_max() {
-            self.sync(metrics);
-        } else {
-            self.publish(self.log.written_end(), metrics);
-        }
-    }
-
-    fn is_past_unsynced_max(&self) -> bool {
-        let unsynced = self.log.written_end().since(self.log.synced_end());
-        self.rule.unsynced_records_max.is_some_and(|max| unsynced >= max)
-    }
-
-    /// When what is written must be synced at the latest; the end of time when there is nothing to sync.
-    fn sync_due_ms(&self) -> u64 {
-        match (self.rule.durability, self.unsynced_since_ms) {
-            (Durability::Interval { ms }, Some(since)) => since.saturating_add(ms),
-            // Sync: never left unsynced by a turn or a change of settings. Os: never ours to sync.
-            (Durability::Interval { .. }, None) | (Durability::Sync | Durability::Os, _) => {
-                u64::MAX
-            }
-        }
-    }
-
-    fn sync(&mut self, metrics: &Metrics) {
-        if self.log.written_end() > self.log.synced_end() {
-            let start = Instant::now();
-            let synced = self.log.sync();
-            self.count_syncs(metrics);
-            metrics.sync_seconds.observe(start.elapsed().as_secs_f64());
-            if let Err(error) = synced {
-                return self.fail(&error, metrics);
-            }
-        }
-        self.unsynced_since_ms = None;
-        self.publish(self.log.synced_end(), metrics);
-    }
-
-    fn settle_chores(&mut self, metrics: &Metrics) {
-        let settled = self.log.settle_chores();
-        self.count_syncs(metrics);
-        if let Err(error) = settled
-            && !self.is_failed
-        {
-            self.fail(&error, metrics);
-        }
-    }
-
-    fn count_syncs(&mut self, metrics: &Metrics) {
-        let syncs = self.log.sync_count();
-        metrics.syncs.inc_by(syncs - std::mem::replace(&mut self.syncs_counted, syncs));
-    }
-
-    /// Lets readers see `..durable_end`, then answers those who waited for it.
-    fn publish(&mut self, durable_end: Offset, metrics: &Metrics) {
-        let seen = self.view.borrow().end();
-        if durable_end > seen {
-            self.view.send_replace(self.log.expose(durable_end));
-        }
-        let confirmed = self.pending.confirm(durable_end);
-        metrics.batches_appended.inc_by(confirmed.batches);
-        metrics.records_appended.inc_by(confirmed.records);
-        metrics.bytes_appended.inc_by(confirmed.bytes);
-        metrics.batches_repeated.inc_by(confirmed.repeated);
-    }
-
-    /// The log takes no more writes. Whoever waits is told that the outcome is unknown.
-    fn fail(&mut self, error: &StorageError, metrics: &Metrics) {
-        tracing::error!(partition = %self.place, "the partition takes no more writes: {error}");
-        self.is_failed = true;
-        metrics.partitions_failed.inc();
-        self.unsynced_since_ms = None;
-        // Also when a sync failed for want of room: what was written may be there after a restart.
-        let refusal = Refusal::new(Outcome::StorageFailed, format!("{}: {error}", self.place));
-        let refused = self.pending.refuse_all(&refusal);
-        metrics.batches_refused.inc_by(refused);
-    }
-
-    fn retain(&mut self, clock: &Clock, metrics: &Metrics) {
-        let repaired = self.log.repair();
-        match repaired.and_then(|_| self.log.retain(clock.wall())) {
-            Ok(trimmed) if trimmed.segments > 0 => {
-                tracing::info!(
-                    partition = %self.place,
-                    "{} segments of {} bytes were past their retention; the partition now starts at {}",
-                    trimmed.segments, trimmed.bytes, trimmed.start,
-                );
-                metrics.segments_deleted.inc_by(u64::try_from(trimmed.segments).unwrap_or(0));
-                self.view.send_replace(self.log.view());
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(partition = %self.place, "retention stopped: {error}"),
         }
     }
 }

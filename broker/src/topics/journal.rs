@@ -323,7 +323,7 @@ mod tests {
     }
 
     fn open(folder: &Path) -> Result<(Journal, Contents), JournalError> {
-        let opening = Opening { leader_epoch: protocol::id::LeaderEpoch(0), now: Timestamp(0) };
+        let opening = Opening::default();
         Journal::open(Arc::new(storage::RealDisk::new()), folder, opening)
     }
 

@@ -19,7 +19,8 @@ fn options() -> Options {
 }
 
 fn open(disk: &SimDisk, options: Options, now: i64) -> (Log, Recovered) {
-    let opening = Opening { leader_epoch: LeaderEpoch(1), now: Timestamp(now) };
+    let opening =
+        Opening { leader_epoch: LeaderEpoch(1), now: Timestamp(now), ..Opening::default() };
     Log::open(Arc::new(disk.clone()), Path::new(FOLDER), options, opening).unwrap()
 }
 
@@ -245,7 +246,7 @@ fn append_time_and_epochs_are_stamped() {
     assert_eq!(again.append_time, Some(Timestamp(77)));
     assert_eq!(log.view().find_time(Timestamp(5)).unwrap().unwrap().timestamp, Timestamp(77));
     log.close().unwrap();
-    let opening = Opening { leader_epoch: LeaderEpoch(4), now: Timestamp(0) };
+    let opening = Opening { leader_epoch: LeaderEpoch(4), now: Timestamp(0), ..Opening::default() };
     let disk = Arc::new(disk);
     let (mut log, _) = Log::open(disk, Path::new(FOLDER), options(), opening).unwrap();
     append(&mut log, batch(2, 0, None), 99);
@@ -334,7 +335,7 @@ fn a_newer_checkpoint_is_refused_and_nothing_is_changed() {
     file.write_at(&mut [std::io::IoSlice::new(&bytes)], 0).unwrap();
     disk.open(&Path::new(FOLDER).join("checkpoint.new"), crate::disk::Access::Create).unwrap();
     let operations = disk.operations();
-    let opening = Opening { leader_epoch: LeaderEpoch(1), now: Timestamp(0) };
+    let opening = Opening { leader_epoch: LeaderEpoch(1), now: Timestamp(0), ..Opening::default() };
     let disk_again = Arc::new(disk.clone());
     let error = Log::open(disk_again, Path::new(FOLDER), options(), opening).unwrap_err();
     assert!(matches!(error, StorageError::Newer { found: 9, known: 1, .. }), "{error}");

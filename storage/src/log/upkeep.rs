@@ -55,8 +55,13 @@ impl Log {
         Trimmed { start: self.start(), segments: 0, bytes: 0 }
     }
 
-    /// Gives back what an idle log does not need: the tail, the index in memory, all handles.
-    fn park(&mut self) -> Result<(), StorageError> {
+    /// Gives back what a log does not need that is not written to: the tail, the index in memory, all handles. What is
+    /// written is synced first. The next write takes them again. Without room to write down what they hold nothing is
+    /// given back: [`Self::is_awake`] tells.
+    ///
+    /// # Errors
+    /// As [`Self::sync`]. Nothing may be in line.
+    pub fn park(&mut self) -> Result<(), StorageError> {
         self.sync()?;
         self.finish_chores()?;
         if self.saved_end != Some(self.active.end) {
