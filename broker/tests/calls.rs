@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt as _};
@@ -12,6 +13,8 @@ use protocol::verbs::TopicSpec;
 use tempfile::TempDir;
 use thalweg_broker::config::DurabilityMode;
 use thalweg_broker::{Broker, Config};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::service::Routes;
 use tonic::transport::Channel;
@@ -36,6 +39,12 @@ impl v1::query_server::Query for Counting {
 
 /// A broker with a topic "t" and a service of somebody else.
 async fn open(read_bytes_in_flight_max: usize) -> (Broker, Channel, TempDir) {
+    let (broker, address, folder) = listen(read_bytes_in_flight_max).await;
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+    (broker, channel.connect().await.unwrap(), folder)
+}
+
+async fn listen(read_bytes_in_flight_max: usize) -> (Broker, SocketAddr, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let local = "127.0.0.1:0".parse().unwrap();
     let config = Config {
@@ -52,8 +61,7 @@ async fn open(read_bytes_in_flight_max: usize) -> (Broker, Channel, TempDir) {
     broker.service().create_topic(TopicSpec { name, partitions: Some(1), settings }).await.unwrap();
     let routes = Routes::new(v1::query_server::QueryServer::new(Counting));
     let doors = broker.listen(routes).await.unwrap();
-    let channel = Channel::from_shared(format!("http://{}", doors.grpc)).unwrap();
-    (broker, channel.connect().await.unwrap(), folder)
+    (broker, doors.grpc, folder)
 }
 
 /// Sends one message, does not end the request, and waits for the first message of the answer.
@@ -144,5 +152,44 @@ async fn requests_of_calls_that_last_share_a_budget() {
         tokio::task::yield_now().await;
     }
     drop((small, log, channel));
+    broker.close().await;
+}
+
+/// The windows that a new connection is given, by the frames of HTTP/2 themselves: of a call, and of the connection.
+async fn windows(address: SocketAddr) -> (u32, u32) {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let mut peer = TcpStream::connect(address).await.unwrap();
+    peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    peer.write_all(&SETTINGS).await.unwrap();
+    let (mut of_call, mut of_connection) = (None, None);
+    loop {
+        if let (Some(of_call), Some(of_connection)) = (of_call, of_connection) {
+            return (of_call, of_connection);
+        }
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.unwrap();
+        let bytes = usize::from(head[1]) * 256 + usize::from(head[2]);
+        let mut payload = vec![0; bytes];
+        peer.read_exact(&mut payload).await.unwrap();
+        let number = |four: &[u8]| u32::from_be_bytes(four.try_into().unwrap());
+        match head[3] {
+            // Settings, or that ours are taken.
+            4 => {
+                let mut settings = payload.chunks_exact(6);
+                let window = settings.find(|setting| setting[..2] == [0, 4]);
+                of_call = of_call.or(window.map(|window| number(&window[2..])));
+            }
+            // Beyond what HTTP/2 gives a peer that is told nothing.
+            8 => of_connection = Some(65_535 + number(&payload)),
+            other => panic!("a frame of type {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_may_send_ahead_as_far_as_the_documents_say_and_no_further() {
+    let (broker, address, _folder) = listen(1 << 20).await;
+    let asked = tokio::time::timeout(Duration::from_secs(30), windows(address));
+    assert_eq!(asked.await.unwrap(), (4 << 20, 8 << 20));
     broker.close().await;
 }

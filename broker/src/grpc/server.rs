@@ -20,9 +20,10 @@ use crate::grpc::single::Calls;
 use crate::service::Service;
 
 /// HTTP/2 windows: how far a sender may run ahead of us, per stream and per connection. The defaults of HTTP/2 (64 KiB)
-/// would hold a fast producer to one window a round trip.
-const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// would hold a fast producer to one window a round trip. What a peer has sent and we have not read lies in memory, outside
+/// of all budgets: so much for each connection.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
 /// Larger frames, fewer of them: half the cost of a large batch is in its frames.
 const FRAME_BYTES: u32 = 256 * 1024;
