@@ -213,7 +213,7 @@ pub static ROWS: [Row<Config>; 18] = [
         unit: "bytes",
         bounds: "1048576 to 2^40",
         live: false,
-        doc: "Answers on their way, all readers together; beyond it answers shrink to 64 KiB each",
+        doc: "Answers on their way, all readers together; beyond it answers shrink to 64 KiB each. As much again: requests under way that are not to produce; beyond it those above 4 KiB are refused as busy",
         set: |target, text| bytes(text).map(|bytes| target.read_bytes_in_flight_max = bytes),
         get: |target| target.read_bytes_in_flight_max.to_string(),
     },

@@ -27,7 +27,7 @@ use tonic::codegen::{Service, http::Request};
 use tonic::{Code, Status};
 
 /// Longest time from the first byte of a message to its last.
-const MESSAGE_TIME_MAX: Duration = Duration::from_secs(60);
+pub(crate) const MESSAGE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// The budget; cloning shares it.
 #[derive(Clone, Debug)]

@@ -2,9 +2,10 @@
 //!
 //! The messages are those of `records.rs`; only how they become bytes, and come from them, is done here. tonic writes a
 //! message into one buffer, so each batch would be copied once more for each reader. Here a large batch goes into HTTP/2
-//! as it was read from the file or received from its producer. On the way in tonic unfolds a message at once; here it is
-//! looked through first, because a small message can unfold to a hundred times its size. InitProducer, whose request has
-//! no fields, and requests that are compressed, go to the generated server.
+//! as it was read from the file or received from its producer. On the way in tonic unfolds a message at once; requests to
+//! produce are looked through first, because a small message can unfold to a hundred times its size (`single.rs` does it
+//! for the others). InitProducer, whose request has no fields, and requests that are compressed, go to the generated
+//! server.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,7 +18,6 @@ use http_body::{Frame, SizeHint};
 use protocol::grpc::pieces::{Pieces, TooLarge};
 use protocol::grpc::v1;
 use protocol::grpc::v1::log_server::{Log as _, LogServer, SERVICE_NAME};
-use protocol::grpc::wire::check_fields;
 use protocol::limits::SMALL_REQUEST_BYTES_MAX;
 use tonic::Status;
 use tonic::body::Body;
@@ -29,6 +29,7 @@ use tonic_prost::ProstEncoder;
 use crate::grpc::held::{ANSWER_TIME_MAX, Held};
 use crate::grpc::messages::Messages;
 use crate::grpc::records::LogService;
+use crate::grpc::single::is_plain;
 
 const FETCH: &str = "/thalweg.v1.Log/Fetch";
 const SUBSCRIBE: &str = "/thalweg.v1.Log/Subscribe";
@@ -91,10 +92,9 @@ async fn only(messages: &mut Messages) -> Result<Bytes, Status> {
     messages.next().await?.ok_or_else(|| Status::internal("the request has no message"))
 }
 
-/// The one message of a request that has no more than entries, decoded.
+/// The one message of a request that `single.rs` has looked through, decoded.
 async fn only_small<T: prost::Message + Default>(body: Body) -> Result<T, Status> {
     let message = only(&mut Messages::new(body, SMALL_REQUEST_BYTES_MAX)).await?;
-    check_fields(&message)?;
     T::decode(message).map_err(|error| Status::internal(error.to_string()))
 }
 
@@ -120,8 +120,7 @@ impl Service<http::Request<Body>> for LogDoor {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let encoding = request.headers().get("grpc-encoding");
-        let is_plain = encoding.is_none_or(|encoding| encoding == "identity");
+        let is_plain = is_plain(&request);
         match request.uri().path() {
             FETCH if is_plain => Box::pin(ended(self.clone().fetch(request.into_body()))),
             SUBSCRIBE if is_plain => Box::pin(ended(self.clone().subscribe(request.into_body()))),

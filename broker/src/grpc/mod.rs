@@ -8,5 +8,6 @@ mod log;
 mod messages;
 mod records;
 pub(crate) mod server;
+mod single;
 #[cfg(test)]
 mod testing;

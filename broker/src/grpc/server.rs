@@ -16,15 +16,20 @@ use crate::grpc::held::Watched;
 use crate::grpc::inflow::Inflow;
 use crate::grpc::log::LogDoor;
 use crate::grpc::records::LogService;
+use crate::grpc::single::Calls;
 use crate::service::Service;
 
 /// HTTP/2 windows: how far a sender may run ahead of us, per stream and per connection. The defaults of HTTP/2 (64 KiB)
-/// would hold a fast producer to one window a round trip.
-const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// would hold a fast producer to one window a round trip. What a peer has sent and we have not read lies in memory, outside
+/// of all budgets: so much for each connection.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
 /// Larger frames, fewer of them: half the cost of a large batch is in its frames.
 const FRAME_BYTES: u32 = 256 * 1024;
+
+/// Largest message of server reflection: a name. Its server keeps room for the last one as long as a call is open.
+const REFLECTION_BYTES_MAX: usize = 4 * 1024;
 
 /// Calls under way on one connection.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
@@ -61,9 +66,9 @@ pub(crate) async fn serve(
         .add_service(log)
         .add_service(admin)
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1()?.max_decoding_message_size(REFLECTION_BYTES_MAX))
         // Older tools, grpcurl among them, ask for this one.
-        .add_service(reflection().build_v1alpha()?);
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(REFLECTION_BYTES_MAX));
 
     let accepting =
         Accepting::new(listener, Manners::Http2, config.connections_max, service.metrics().clone());
@@ -73,6 +78,7 @@ pub(crate) async fn serve(
     });
     let leaving = service.drain().clone();
     let inflow = Inflow::new(config.write_bytes_in_flight_max);
+    let calls = Calls::new(config.read_bytes_in_flight_max);
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -82,6 +88,7 @@ pub(crate) async fn serve(
         .http2_keepalive_timeout(Some(PING_WAIT))
         .layer(tower_layer::layer_fn(Watched::new))
         .layer(tower_layer::layer_fn(move |inner| inflow.wrap(inner)))
+        .layer(tower_layer::layer_fn(move |inner| calls.wrap(inner)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, async move { leaving.leaving().await })
         .await?;

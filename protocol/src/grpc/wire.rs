@@ -106,23 +106,25 @@ pub(super) fn count_to(end: usize, message: &Bytes, number: u64) -> Result<usize
     Ok(count)
 }
 
-/// Checks that a request whose entries unfold is not made of more of them than any request may have: to be called
-/// before it is decoded.
+/// How many fields a request has whose entries unfold, and that they are no more than any request may have: to be
+/// called before it is decoded.
 ///
 /// # Errors
-/// When it is, or when it is not sound.
-pub fn check_fields(message: &Bytes) -> Result<(), Refusal> {
+/// When it has more, or when it is not sound.
+pub fn count_fields(message: &Bytes) -> Result<usize, Refusal> {
     let fields_max = ENTRIES_PER_REQUEST_MAX + OTHER_FIELDS_MAX;
-    for (index, field) in Fields::of(message.clone()).enumerate() {
+    let mut count = 0;
+    for field in Fields::of(message.clone()) {
         field?;
-        if index >= fields_max {
+        count += 1;
+        if count > fields_max {
             return Err(refuse_request(format!(
                 "the request has more than {fields_max} fields; a request has up to \
                  {ENTRIES_PER_REQUEST_MAX} entries"
             )));
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 #[cfg(test)]
@@ -195,10 +197,11 @@ mod tests {
                 v1::FetchRequest { entries, bytes_min: 1, ..Default::default() }.encode_to_vec(),
             )
         };
-        check_fields(&entries(ENTRIES_PER_REQUEST_MAX)).unwrap();
-        let refused = check_fields(&entries(2 * ENTRIES_PER_REQUEST_MAX)).unwrap_err();
+        let count = count_fields(&entries(ENTRIES_PER_REQUEST_MAX)).unwrap();
+        assert_eq!(count, ENTRIES_PER_REQUEST_MAX + 1);
+        let refused = count_fields(&entries(2 * ENTRIES_PER_REQUEST_MAX)).unwrap_err();
         assert_eq!(refused.outcome, Outcome::InvalidRequest);
-        let group = check_fields(&Bytes::from_static(&[0x0b, 0x0c])).unwrap_err();
+        let group = count_fields(&Bytes::from_static(&[0x0b, 0x0c])).unwrap_err();
         assert_eq!(group.outcome, Outcome::InvalidRequest);
     }
 }
