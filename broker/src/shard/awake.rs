@@ -45,9 +45,14 @@ impl Awake {
         }
     }
 
+    /// True for a log that holds files open.
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.last_use.contains_key(&slot)
+    }
+
     /// The log that must be parked before this one may open its files; `None` when there is room, or it has them open.
     pub(crate) fn in_the_way_of(&self, slot: Slot) -> Option<Slot> {
-        if self.by_use.len() < self.logs_max || self.last_use.contains_key(&slot) {
+        if self.by_use.len() < self.logs_max || self.contains(slot) {
             return None;
         }
         self.by_use.first().map(|(_, slot)| *slot)

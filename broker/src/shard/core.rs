@@ -178,7 +178,10 @@ impl Core {
     /// Writes, syncs, exposes and answers every partition touched since the last call.
     fn settle(&mut self) {
         self.staged_bytes = 0;
-        for slot in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        // Those that need no way made come first: no log with a batch in line is then in the way of the others.
+        touched.sort_by_key(|slot| !self.awake.contains(*slot));
+        for slot in touched {
             self.make_way(slot);
             if let Some(owned) = self.partitions.get_mut(&slot) {
                 owned.is_touched = false;
@@ -192,17 +195,15 @@ impl Core {
         }
     }
 
-    /// Parks the log that was written to least lately, where another may only then open its files.
+    /// Parks the logs that were written to least lately, until this one may open its files.
     fn make_way(&mut self, slot: Slot) {
-        let Some(parked) = self.awake.in_the_way_of(slot) else { return };
-        let Some(owned) = self.partitions.get_mut(&parked) else { return };
-        if owned.log.staged_bytes() == 0 {
+        while let Some(parked) = self.awake.in_the_way_of(slot) {
+            let Some(owned) = self.partitions.get_mut(&parked) else { return };
             owned.park(&self.metrics);
-        }
-        if owned.log.is_awake() {
-            // It cannot let go of them: another one is tried next time.
-            self.awake.used(parked);
-        } else {
+            if owned.log.is_awake() {
+                // It has failed, or has no room to write down what it holds: another one is tried next time.
+                return self.awake.used(parked);
+            }
             self.awake.gone(parked);
         }
     }
@@ -301,6 +302,9 @@ impl Core {
                 self.chores.extend(owned.log.take_chore().map(|chore| (*slot, chore)));
                 if !owned.log.is_awake() {
                     self.awake.gone(*slot);
+                } else if !self.awake.contains(*slot) {
+                    // It has begun a new segment.
+                    self.awake.used(*slot);
                 }
             }
         }
