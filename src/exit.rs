@@ -18,7 +18,7 @@ pub(crate) const OK: u8 = 0;
 pub(crate) const GENERAL: u8 = 1;
 /// The command line, an input line or a statement is not valid.
 pub(crate) const USAGE: u8 = 2;
-/// Ended by Ctrl-C.
+/// Ended by Ctrl-C, or a broker that was leaving by a second signal.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Every exit code with its meaning, as `thalweg --help` shows it.
@@ -33,7 +33,7 @@ pub(crate) const CODES: [(u8, &str); 11] = [
     (7, "stored data is damaged"),
     (8, "the broker's disk is full or failed"),
     (70, "a fault of the program"),
-    (INTERRUPTED, "interrupted by Ctrl-C"),
+    (INTERRUPTED, "interrupted by Ctrl-C; `serve`: by a second signal"),
 ];
 
 /// The table of exit codes as text, for the end of the help.

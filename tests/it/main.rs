@@ -8,5 +8,7 @@ mod damage;
 mod full_disk;
 mod hostile;
 mod kill;
+mod load;
 mod old_data;
+mod signals;
 mod support;
