@@ -20,6 +20,9 @@ use crate::support::DEADLINE;
 /// (producer, number) -> (partition, offset), as acknowledged.
 pub(crate) type Acknowledged = BTreeMap<(u64, u64), (u32, i64)>;
 
+/// For each producer its numbers in the order of the log, with their places.
+type Found = BTreeMap<u64, Vec<(u64, (u32, i64))>>;
+
 /// Idempotent producers that write until they are told to stop, each to one partition that its key chooses.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
@@ -96,17 +99,13 @@ async fn produce(
     acknowledged
 }
 
-/// The first `total` records of a topic: for each producer its numbers in the order of the log, with their places.
-async fn read(
-    transport: Arc<GrpcTransport>,
-    topic: &TopicName,
-    total: Option<usize>,
-) -> BTreeMap<u64, Vec<(u64, (u32, i64))>> {
+/// The first `total` records of a topic, or all that are there now.
+async fn read(transport: Arc<GrpcTransport>, topic: &TopicName, total: Option<usize>) -> Found {
     let mut consumer = Consumer::new(transport, ConsumerConfig::default());
     consumer.assign(topic, None, Position::Earliest).await.unwrap();
     let ends = consumer.ends().await.unwrap();
     let there = ends.iter().map(|(_, _, end)| usize::try_from(end.get()).unwrap()).sum();
-    let mut found: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+    let mut found = Found::new();
     for _ in 0..total.unwrap_or(there) {
         let record = tokio::time::timeout(DEADLINE, consumer.next()).await.unwrap().unwrap();
         let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
@@ -118,7 +117,7 @@ async fn read(
     found
 }
 
-fn assert_in_order(found: &BTreeMap<u64, Vec<(u64, (u32, i64))>>) {
+fn assert_in_order(found: &Found) {
     for (producer, numbers) in found {
         let order: Vec<u64> = numbers.iter().map(|(number, _)| *number).collect();
         let wanted: Vec<u64> = (0..numbers.len() as u64).collect();
