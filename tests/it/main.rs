@@ -10,5 +10,6 @@ mod hostile;
 mod kill;
 mod load;
 mod old_data;
+mod shell;
 mod signals;
 mod support;
