@@ -18,7 +18,7 @@ pub(crate) const OK: u8 = 0;
 pub(crate) const GENERAL: u8 = 1;
 /// The command line, an input line or a statement is not valid.
 pub(crate) const USAGE: u8 = 2;
-/// Ended by Ctrl-C.
+/// Ended by Ctrl-C, or a broker that was leaving by a second signal.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Every exit code with its meaning, as `thalweg --help` shows it.
@@ -33,7 +33,7 @@ pub(crate) const CODES: [(u8, &str); 11] = [
     (7, "stored data is damaged"),
     (8, "the broker's disk is full or failed"),
     (70, "a fault of the program"),
-    (INTERRUPTED, "interrupted by Ctrl-C"),
+    (INTERRUPTED, "interrupted by Ctrl-C; `serve`: by a second signal"),
 ];
 
 /// The table of exit codes as text, for the end of the help.
@@ -80,6 +80,9 @@ pub(crate) enum Failure {
     /// A broker or the client refused.
     #[error("{}", .0.message)]
     Refused(Refusal),
+    /// The broker of `thalweg serve` cannot start.
+    #[error("{}", .0.message)]
+    NotStarted(Refusal),
     /// Something else than a broker answers where one was expected.
     #[error("{server} is {found}")]
     NoBroker {
@@ -138,9 +141,9 @@ impl Failure {
             Self::OutputClosed => OK,
             Self::Io { .. } => GENERAL,
             Self::Usage { .. } | Self::Input { .. } => USAGE,
-            Self::Refused(refusal) | Self::Statement { refusal, .. } => {
-                refusal.outcome.row().exit_code
-            }
+            Self::Refused(refusal)
+            | Self::NotStarted(refusal)
+            | Self::Statement { refusal, .. } => refusal.outcome.row().exit_code,
             Self::Unacknowledged { cause, .. } => cause.outcome.row().exit_code,
             Self::NoBroker { .. } => Outcome::Disconnected.row().exit_code,
             Self::Damaged { .. } => Outcome::DamagedData.row().exit_code,
@@ -152,6 +155,7 @@ impl Failure {
     pub(crate) fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal)
+            | Self::NotStarted(refusal)
             | Self::Statement { refusal, .. }
             | Self::Unacknowledged { cause: refusal, .. } => Some(refusal),
             Self::Usage { .. }
@@ -177,6 +181,14 @@ impl Failure {
                     "docs/sql.md, \"What runs today\", lists the statements of this version; the others are read, but not carried out yet",
                 )
             }
+            // The table speaks to those who call a broker that runs; here there is none.
+            Self::NotStarted(refusal) => Cow::Borrowed(match refusal.outcome {
+                Outcome::DiskFull => {
+                    "free space on the file system of the data folder, then start the broker again: what is in the folder was left as it was"
+                }
+                Outcome::Unavailable => "mend what the message names, then start the broker again",
+                outcome => outcome.row().advice,
+            }),
             Self::Refused(refusal) | Self::Statement { refusal, .. } => {
                 Cow::Borrowed(refusal.outcome.row().advice)
             }
@@ -261,6 +273,18 @@ mod tests {
         assert_eq!(input.exit_code(), USAGE);
         assert_eq!(damaged.exit_code(), 7);
         assert_eq!(Failure::Interrupted.exit_code(), INTERRUPTED);
+    }
+
+    #[test]
+    fn who_starts_a_broker_is_told_what_to_do_before_the_next_start() {
+        let failure = |outcome| Failure::NotStarted(Refusal::new(outcome, "m"));
+        let advice = |outcome| failure(outcome).advice().into_owned();
+        assert_eq!(failure(Outcome::DiskFull).exit_code(), 8);
+        assert!(advice(Outcome::DiskFull).contains("free space"));
+        for outcome in [Outcome::DiskFull, Outcome::Unavailable] {
+            assert!(advice(outcome).contains("start the broker"), "{outcome}");
+        }
+        assert_eq!(advice(Outcome::InUse), Outcome::InUse.row().advice);
     }
 
     #[test]

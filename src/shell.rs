@@ -95,15 +95,16 @@ impl Shell {
         }
     }
 
-    /// Keeps the history for the next day.
-    pub(crate) fn save_history(&mut self) -> Result<(), Failure> {
+    /// Writes down what was entered since the last time, behind what this shell and others have written: called before
+    /// an entry is carried out, so that neither kill -9 nor a terminal that is closed costs any.
+    pub(crate) fn keep_history(&mut self) -> Result<(), Failure> {
         let Some(path) = &self.history else { return Ok(()) };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
                 .map_err(|cause| Failure::io(format!("create {}", folder.display()), cause))?;
         }
         let doing = format!("write {}", path.display());
-        self.editor.save_history(path).map_err(|error| failure(&doing, error))
+        self.editor.append_history(path).map_err(|error| failure(&doing, error))
     }
 }
 
@@ -153,6 +154,26 @@ mod tests {
         assert_eq!(Entry::read("quit ;"), Some(Entry::Leave));
         let whole = "SELECT 1;\nSELECT 2;";
         assert_eq!(Entry::read(whole), Some(Entry::Statements(whole.to_owned())));
+    }
+
+    #[test]
+    fn entries_are_kept_behind_those_of_other_shells() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut environment = Environment::default();
+        environment.state_folder = Some(folder.path().into());
+        let open = || Shell::open(&environment).unwrap();
+        let enter = |shell: &mut Shell, text: &str| {
+            shell.editor.add_history_entry(text).unwrap();
+            shell.keep_history().unwrap();
+        };
+        let (mut first, mut second) = (open(), open());
+        enter(&mut first, "SELECT 1;");
+        enter(&mut second, "SELECT 2;");
+        enter(&mut first, "SELECT\n3;");
+        first.keep_history().unwrap();
+        // Neither has left.
+        let kept: Vec<_> = open().editor.history().iter().cloned().collect();
+        assert_eq!(kept, ["SELECT 1;", "SELECT 2;", "SELECT\n3;"]);
     }
 
     #[test]

@@ -8,7 +8,6 @@
 #![expect(clippy::print_stdout, reason = "`-- --nocapture` shows the figures")]
 
 use std::alloc::System;
-use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +21,12 @@ use protocol::id::{Offset, Partition, Timestamp};
 use protocol::record::Record;
 use protocol::verbs::{FetchEntry, FetchRequest, ProduceEntry, ProduceRequest, TopicSpec};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use storage::{Access, Disk, DiskFile, Entry, Lock, RealDisk, StorageError};
+use storage::StorageError;
+
+#[path = "../broker/tests/broker/watched.rs"]
+mod watched;
+
+use watched::{WatchedDisk, Watcher};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -39,86 +43,30 @@ const ALLOCATIONS_PER_FETCH_MAX: u64 = 6;
 /// Bytes allocated for that fetch.
 const BYTES_PER_FETCH_MAX: u64 = 640;
 
-/// The real disk, counted.
-#[derive(Clone, Debug, Default)]
-struct CountingDisk {
+/// What is counted of the real disk.
+#[derive(Debug, Default)]
+struct Counts {
     /// Of segments.
-    writes: Arc<AtomicU64>,
+    writes: AtomicU64,
     /// Of the small files beside them.
-    notes: Arc<AtomicU64>,
-    syncs: Arc<AtomicU64>,
+    notes: AtomicU64,
+    syncs: AtomicU64,
 }
 
-#[derive(Debug)]
-struct CountingFile {
-    file: Arc<dyn DiskFile>,
-    is_segment: bool,
-    disk: CountingDisk,
-}
-
-impl Disk for CountingDisk {
-    fn open(&self, path: &Path, access: Access) -> Result<Arc<dyn DiskFile>, StorageError> {
-        let file = RealDisk.open(path, access)?;
-        let is_segment = path.extension().is_some_and(|extension| extension == "log");
-        Ok(Arc::new(CountingFile { file, is_segment, disk: self.clone() }))
-    }
-
-    fn list(&self, folder: &Path) -> Result<Vec<Entry>, StorageError> {
-        RealDisk.list(folder)
-    }
-
-    fn create_dir_all(&self, folder: &Path) -> Result<(), StorageError> {
-        RealDisk.create_dir_all(folder)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> Result<(), StorageError> {
-        RealDisk.remove(path)
-    }
-
-    fn remove_dir_all(&self, folder: &Path) -> Result<(), StorageError> {
-        RealDisk.remove_dir_all(folder)
-    }
-
-    fn sync_dir(&self, folder: &Path) -> Result<(), StorageError> {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        RealDisk.sync_dir(folder)
-    }
-
-    fn lock(&self, path: &Path) -> Result<Lock, StorageError> {
-        RealDisk.lock(path)
-    }
-}
-
-impl DiskFile for CountingFile {
-    fn write_at(&self, slices: &mut [IoSlice<'_>], position: u64) -> Result<(), StorageError> {
-        let count = if self.is_segment { &self.disk.writes } else { &self.disk.notes };
+impl Watcher for Counts {
+    fn writes(&self, file: &Path) {
+        let is_segment = file.extension().is_some_and(|extension| extension == "log");
+        let count = if is_segment { &self.writes } else { &self.notes };
         count.fetch_add(1, Ordering::Relaxed);
-        self.file.write_at(slices, position)
     }
 
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, StorageError> {
-        self.file.read_at(buffer, position)
+    fn syncs(&self, _: &Path) -> Result<(), StorageError> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
-    fn sync_data(&self) -> Result<(), StorageError> {
-        self.disk.syncs.fetch_add(1, Ordering::Relaxed);
-        self.file.sync_data()
-    }
-
-    fn set_len(&self, bytes: u64) -> Result<(), StorageError> {
-        self.file.set_len(bytes)
-    }
-
-    fn len(&self) -> Result<u64, StorageError> {
-        self.file.len()
-    }
-
-    fn forget_cached(&self) {
-        self.file.forget_cached();
+    fn syncs_folder(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -146,7 +94,7 @@ struct Cost {
 }
 
 /// Submits all, then awaits all answers.
-async fn turn(service: &Service, disk: &CountingDisk, requests: Vec<ProduceRequest>) -> Cost {
+async fn turn(service: &Service, disk: &Counts, requests: Vec<ProduceRequest>) -> Cost {
     let counts = || (disk.writes.load(Ordering::Relaxed), disk.syncs.load(Ordering::Relaxed));
     let (writes, syncs) = counts();
     let region = Region::new(ALLOCATOR);
@@ -169,7 +117,7 @@ async fn turn(service: &Service, disk: &CountingDisk, requests: Vec<ProduceReque
     }
 }
 
-async fn turns(service: &Service, disk: &CountingDisk) {
+async fn turns(service: &Service, disk: &Counts) {
     let requests = |topic: &str, partitions: u64, records: usize| -> Vec<_> {
         // Each has bytes of its own, as when it comes over a door: it is stamped in place only if nobody else holds it.
         (0..BATCHES).map(|n| request(topic, n % partitions, batch(records))).collect()
@@ -224,8 +172,8 @@ async fn fetches(service: &Service) {
 #[tokio::test(start_paused = true)]
 async fn a_batch_costs_what_it_may_cost() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = CountingDisk::default();
-    let world = World::simulated(Arc::new(disk.clone()), Timestamp(1_000), 1);
+    let disk = Arc::new(Counts::default());
+    let world = World::simulated(Arc::new(WatchedDisk(Arc::clone(&disk))), Timestamp(1_000), 1);
     let config = Config {
         data_dir: folder.path().to_owned(),
         durability: DurabilityMode::Os,

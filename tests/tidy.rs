@@ -74,11 +74,18 @@ fn code(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        // Tests stand at the end of a file, perhaps with an attribute between.
         if line == "#[cfg(test)]"
-            && lines.peek().is_some_and(|next| next.starts_with("mod ") || next.starts_with("#["))
+            && let Some(next) = lines.peek()
         {
-            break;
+            // Tests in a file of their own are declared among the other modules, with code behind them.
+            if next.starts_with("mod ") && next.ends_with(';') {
+                lines.next();
+                continue;
+            }
+            // Else they stand at the end, perhaps with an attribute between.
+            if next.starts_with("mod ") || next.starts_with("#[") {
+                break;
+            }
         }
         let cut = line.find("//").unwrap_or(line.len());
         let _ = writeln!(code, "{}", &line[..cut]);
@@ -223,51 +230,86 @@ fn the_file_map_of_architecture_md_equals_the_tree() {
     report(&problems);
 }
 
-/// Files that a section of ARCHITECTURE.md names between back quotes, with the lines that name them. A name without its
-/// folder stands near the one before it.
-fn places_of(section: &str) -> Vec<(String, String)> {
+/// A file or folder that a section of ARCHITECTURE.md names between back quotes.
+struct Place {
+    path: String,
+    /// What it names of it, between back quotes behind it: functions and types.
+    names: Vec<String>,
+    /// The line that names it.
+    line: String,
+}
+
+/// The places of a section. A name without its folder stands near the one before it. In a row of a table, functions and
+/// types stand in the column of places only.
+fn places_of(section: &str) -> Vec<Place> {
     let text = read("ARCHITECTURE.md");
     let body = text.split(&format!("## {section}\n")).nth(1).unwrap_or_default();
     let body = body.split("\n## ").next().unwrap_or_default();
     let mut folder = PathBuf::new();
-    let mut places = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     for line in body.lines() {
-        for word in line.split('`').skip(1).step_by(2) {
-            if !(word.ends_with(".rs") || word.ends_with('/')) {
-                continue;
+        for (column, cell) in line.split('|').enumerate() {
+            for word in cell.split('`').skip(1).step_by(2) {
+                if word.ends_with(".rs") || word.ends_with('/') {
+                    // In the folder of the place before, or in one above it.
+                    let mut near = folder.ancestors().map(|folder| folder.join(word));
+                    let there = near.find(|place| root().join(place).exists());
+                    let place = there.unwrap_or_else(|| PathBuf::from(word));
+                    folder = place.parent().map(Path::to_path_buf).unwrap_or_default();
+                    let path = place.to_str().unwrap().to_owned();
+                    places.push(Place { path, names: Vec::new(), line: line.to_owned() });
+                } else if (!line.starts_with('|') || column == 2)
+                    && let Some(place) = places.last_mut()
+                {
+                    place.names.push(word.to_owned());
+                }
             }
-            // In the folder of the place before, or in one above it.
-            let mut near = folder.ancestors().map(|folder| folder.join(word));
-            let there = near.find(|place| root().join(place).exists());
-            let place = there.unwrap_or_else(|| PathBuf::from(word));
-            folder = place.parent().map(Path::to_path_buf).unwrap_or_default();
-            places.push((place.to_str().unwrap().to_owned(), line.to_owned()));
         }
     }
     places
 }
 
+/// Whether code declares a function or type of this name.
+fn declares(code: &str, name: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    ["fn", "struct", "enum", "trait", "type"].iter().any(|word| {
+        let declared = format!("{word} {name}");
+        code.match_indices(&declared).any(|(at, _)| ends(&code[at + declared.len()..]))
+    })
+}
+
 #[test]
-fn the_ways_in_architecture_md_lead_through_files_that_exist() {
+fn the_ways_in_architecture_md_lead_to_functions_that_exist() {
     let mut problems = Vec::new();
-    for (section, least) in [
-        ("The way of a produced record", 20),
-        ("The way of a fetched record", 10),
-        ("The way of a statement and of its rows", 8),
-        ("Who owns what", 3),
+    // Each with the least number of files that it names, and whether each row of its table names a function or type.
+    for (section, least, names_all) in [
+        ("The way of a produced record", 20, true),
+        ("The way of a fetched record", 10, true),
+        ("The way of a statement and of its rows", 8, false),
+        ("Who owns what", 3, false),
     ] {
+        let mut problem = |what: &str, line: &str| {
+            problems
+                .push(format!("ARCHITECTURE.md, {section}: {what}; correct this step:\n  {line}"));
+        };
         let places = places_of(section);
         if places.len() < least {
-            problems.push(format!(
-                "ARCHITECTURE.md, {section}: names {} files, at least {least} are expected",
-                places.len()
-            ));
+            problem(&format!("{} files, at least {least} are expected", places.len()), "all of it");
         }
-        problems.extend(places.into_iter().filter(|(place, _)| !root().join(place).exists()).map(
-            |(place, line)| {
-                format!("ARCHITECTURE.md, {section}: {place} does not exist; correct this step:\n  {line}")
-            },
-        ));
+        for Place { path, names, line } in &places {
+            if !root().join(path).exists() {
+                problem(&format!("{path} does not exist"), line);
+                continue;
+            }
+            let code = if names.is_empty() { String::new() } else { code(&read(path)) };
+            for name in names.iter().filter(|name| !declares(&code, name)) {
+                problem(&format!("{path} declares no function or type {name}"), line);
+            }
+            let is_named = |place: &Place| place.line == *line && !place.names.is_empty();
+            if names_all && !places.iter().any(is_named) {
+                problem("no function or type stands behind a file", line);
+            }
+        }
     }
     report(&problems);
 }

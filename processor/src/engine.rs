@@ -419,15 +419,16 @@ impl Run {
         self.ended(ended).await
     }
 
-    /// Lets a query of the caller run until it ends or the engine closes.
+    /// Lets a query of the caller run until it ends; where the engine closes first, it is refused the rest.
     async fn until_closed(&self, asked: BoxFuture<'_, Result<Ended>>) -> Result<Ended> {
         let place = self.core.places.try_acquire();
         let _place = place.map_err(|_| Error::TooManyQueries { limit: QUERIES_MAX })?;
         let mut closing = self.core.closing.subscribe();
         tokio::select! {
             ended = asked => ended,
-            // Without a sender the engine is gone, which is an end as well.
-            _ = closing.wait_for(|closing| *closing) => Ok(Ended::Complete),
+            // Not an end of the query: whoever asked must not take the rows so far for all of them. Without a sender the
+            // engine is gone, which is the same.
+            _ = closing.wait_for(|closing| *closing) => Err(Error::Closed),
         }
     }
 

@@ -25,12 +25,12 @@ pub(crate) async fn run(args: ServeArgs, config: Config, context: &Context) -> R
     // Heard from the first moment on: a signal during recovery is not lost.
     let mut stop = StopSignals::listen()?;
     RealDisk::raise_open_files_limit();
-    let thalweg = Thalweg::open_with(config).await.map_err(Failure::Refused)?;
+    let thalweg = Thalweg::open_with(config).await.map_err(Failure::NotStarted)?;
     let doors = match thalweg.listen().await {
         Ok(doors) => doors,
         Err(refusal) => {
             thalweg.close().await;
-            return Err(Failure::Refused(refusal));
+            return Err(Failure::NotStarted(refusal));
         }
     };
     let durability = thalweg.describe().durability;

@@ -146,9 +146,17 @@ impl<'a> Session<'a> {
             env!("CARGO_PKG_VERSION"),
             context.server,
         ));
+        let mut keeps_history = true;
         loop {
             // Waits for a person; the other threads of the runtime go on.
-            let entry = tokio::task::block_in_place(|| shell.read())?;
+            let (entry, kept) = tokio::task::block_in_place(|| {
+                shell.read().map(|entry| (entry, shell.keep_history()))
+            })?;
+            if let Err(failure) = kept
+                && std::mem::replace(&mut keeps_history, false)
+            {
+                self.output.warning(&format!("the history is not kept: {failure}"));
+            }
             let text = match entry {
                 Entry::Leave => break,
                 Entry::Nothing => continue,
@@ -171,9 +179,6 @@ impl<'a> Session<'a> {
                     self.output.failure(&failure);
                 }
             }
-        }
-        if let Err(failure) = shell.save_history() {
-            self.output.warning(&format!("the history was not kept: {failure}"));
         }
         Ok(())
     }

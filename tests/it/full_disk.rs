@@ -1,5 +1,5 @@
 //! A file system without room: writes are refused and say why, reads go on, writes go on by themselves when there is room,
-//! and kill -9 costs nothing that was acknowledged.
+//! and kill -9 costs nothing that was acknowledged. A broker starts there too, or says what it lacks.
 //!
 //! The file system is a tmpfs of a few MiB in a mount namespace of its own, which needs no rights where user namespaces are
 //! allowed. Where they are not, a limit on the size of files stands in for it: the system then refuses the same writes
@@ -25,6 +25,7 @@ use protocol::outcome::{Outcome, Refusal};
 use protocol::record::Record;
 use protocol::verbs::{Position, ProduceEntry, ProduceRequest, TopicSpec};
 
+use crate::cli::succeed;
 use crate::support::{BrokerProcess, DEADLINE};
 
 /// A place with little room.
@@ -75,18 +76,35 @@ impl SmallDisk {
         }
     }
 
-    fn make_room(&self, folder: &Path, broker: &BrokerProcess) {
-        let folder = folder.to_str().unwrap();
-        let process = broker.id().to_string();
-        let words = match self {
+    /// The same, where not one byte more can be written.
+    fn launcher_to_no_room(&self, folder: &Path) -> Vec<String> {
+        match self {
             Self::Tmpfs { .. } => {
-                let mount = words(&["mount", "-o", "remount,size=64m", folder]);
-                [self.launcher(), mount].concat()
+                let fill = r#"head -c 64m /dev/zero > "$0/fill"; exec "$@""#;
+                [self.launcher(), words(&["sh", "-c", fill, folder.to_str().unwrap()])].concat()
             }
-            Self::FileLimit => words(&["prlimit", "--pid", &process, "--fsize=unlimited"]),
-        };
+            Self::FileLimit => {
+                words(&["sh", "-c", r#"trap "" XFSZ; ulimit -S -f 0; exec "$@""#, "sh"])
+            }
+        }
+    }
+
+    /// Runs a command on it.
+    fn run(&self, command: &[&str]) {
+        let words = [self.launcher(), words(command)].concat();
         let status = Command::new(&words[0]).args(&words[1..]).status().unwrap();
         assert!(status.success(), "{words:?}: {status}");
+    }
+
+    fn make_room(&self, folder: &Path, broker: &BrokerProcess) {
+        match self {
+            Self::Tmpfs { .. } => {
+                self.run(&["mount", "-o", "remount,size=64m", folder.to_str().unwrap()]);
+            }
+            Self::FileLimit => {
+                self.run(&["prlimit", "--pid", &broker.id().to_string(), "--fsize=unlimited"]);
+            }
+        }
     }
 }
 
@@ -127,6 +145,37 @@ async fn read_all(transport: Arc<GrpcTransport>, topic: &TopicName) -> Vec<(i64,
     found
 }
 
+/// Writes numbered records until one is refused for want of room, and gives the refusal.
+async fn fill(
+    transport: &GrpcTransport,
+    topic: &TopicName,
+    acknowledged: &mut Vec<(i64, u64)>,
+) -> Refusal {
+    for number in 0..1_000 {
+        match write(transport, topic, number).await {
+            Ok(offset) => acknowledged.push((offset, number)),
+            Err(refusal) => return refusal,
+        }
+    }
+    panic!("the disk never gets full");
+}
+
+/// Writes one record as soon as there is room.
+async fn write_with_room(
+    transport: &GrpcTransport,
+    topic: &TopicName,
+    acknowledged: &mut Vec<(i64, u64)>,
+) {
+    let started = Instant::now();
+    for number in 30_000.. {
+        match write(transport, topic, number).await {
+            Ok(offset) => return acknowledged.push((offset, number)),
+            Err(refusal) => assert!(started.elapsed() < DEADLINE, "with room: {refusal}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_room_writes_are_refused_and_nothing_acknowledged_is_lost() {
     let folder = tempfile::tempdir().unwrap();
@@ -140,15 +189,7 @@ async fn without_room_writes_are_refused_and_nothing_acknowledged_is_lost() {
     Admin::new(transport.clone()).create_topic(spec).await.unwrap();
 
     let mut acknowledged = Vec::new();
-    let mut number = 0;
-    let refusal = loop {
-        assert!(number < 1_000, "the disk never gets full");
-        match write(&transport, &topic, number).await {
-            Ok(offset) => acknowledged.push((offset, number)),
-            Err(refusal) => break refusal,
-        }
-        number += 1;
-    };
+    let refusal = fill(&transport, &topic, &mut acknowledged).await;
     assert_eq!(refusal.outcome, Outcome::DiskFull, "{refusal}");
     assert!(refusal.message.contains("0.log at byte"), "{refusal}");
     assert!(refusal.message.contains("failed for want of room"), "{refusal}");
@@ -160,15 +201,7 @@ async fn without_room_writes_are_refused_and_nothing_acknowledged_is_lost() {
     assert_eq!(read_all(transport.clone(), &topic).await, acknowledged, "reads go on");
 
     disk.make_room(folder.path(), &broker);
-    let started = Instant::now();
-    loop {
-        number += 1;
-        match write(&transport, &topic, number).await {
-            Ok(offset) => break acknowledged.push((offset, number)),
-            Err(refusal) => assert!(started.elapsed() < DEADLINE, "with room: {refusal}"),
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    write_with_room(&transport, &topic, &mut acknowledged).await;
     for number in 20_000..20_010 {
         acknowledged.push((write(&transport, &topic, number).await.unwrap(), number));
     }
@@ -178,4 +211,90 @@ async fn without_room_writes_are_refused_and_nothing_acknowledged_is_lost() {
     let transport = GrpcTransport::connect(&broker.grpc).unwrap();
     assert_eq!(read_all(transport, &topic).await, acknowledged, "after kill -9");
     assert_eq!(broker.panics(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_starts_with_little_room_serves_reads_and_goes_on_when_there_is_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::make(folder.path());
+    let data = folder.path().join("data");
+    let ballast = folder.path().join("ballast");
+    disk.run(&[
+        "dd",
+        "if=/dev/zero",
+        "bs=8k",
+        "count=1",
+        "status=none",
+        &format!("of={}", ballast.display()),
+    ]);
+    let mut broker = BrokerProcess::start_by(&disk.launcher(), &data, &["tail_bytes_max=0"]);
+    let transport = GrpcTransport::connect(&broker.grpc).unwrap();
+    let [topic, copies] = ["filled", "COPIES"].map(|name| name.parse::<TopicName>().unwrap());
+    let spec = TopicSpec { name: topic.clone(), partitions: Some(1), settings: BTreeMap::new() };
+    Admin::new(transport.clone()).create_topic(spec).await.unwrap();
+    let statements =
+        "CREATE STREAM filled (text STRING) WITH (kafka_topic='filled', value_format='KAFKA');
+         CREATE STREAM copies AS SELECT text FROM filled;";
+    succeed(&broker, &["sql", "-e", statements], "");
+    let mut acknowledged = Vec::new();
+    fill(&transport, &topic, &mut acknowledged).await;
+    broker.signal("TERM");
+    let status = broker.ends_within(DEADLINE).await;
+    assert_eq!(status.code(), Some(0), "{status}");
+
+    // A start itself takes a few KiB.
+    disk.run(&["rm", ballast.to_str().unwrap()]);
+    broker.restart();
+    let transport = GrpcTransport::connect(&broker.grpc).unwrap();
+    assert_eq!(read_all(transport.clone(), &topic).await, acknowledged);
+    let refusal = loop {
+        // The start may have given back some of what the life before had reserved or left over.
+        match write(&transport, &topic, 10_000).await {
+            Ok(offset) => acknowledged.push((offset, 10_000)),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(refusal.outcome, Outcome::DiskFull, "{refusal}");
+
+    disk.make_room(folder.path(), &broker);
+    write_with_room(&transport, &topic, &mut acknowledged).await;
+    // The query goes on by itself too, and has lost and repeated nothing.
+    let started = Instant::now();
+    loop {
+        let copied = read_all(transport.clone(), &copies).await;
+        if copied.len() >= acknowledged.len() {
+            break assert_eq!(copied, acknowledged);
+        }
+        assert!(started.elapsed() < DEADLINE, "the query does not go on: {}", copied.len());
+    }
+    assert_eq!(broker.panics(), Vec::<String>::new());
+}
+
+#[test]
+fn a_broker_that_cannot_start_for_want_of_room_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::make(folder.path());
+    let data = folder.path().join("data");
+    let words = disk.launcher_to_no_room(folder.path());
+    let output = Command::new(&words[0])
+        .args(&words[1..])
+        .arg(env!("CARGO_BIN_EXE_thalweg"))
+        .args(["serve", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+        .arg("--data-dir")
+        .arg(&data)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(8), "{errors}");
+    assert!(errors.contains(data.to_str().unwrap()), "{errors}");
+    assert!(errors.contains("failed for want of room"), "{errors}");
+    assert!(errors.contains("free space") && errors.contains("start the broker again"), "{errors}");
+    assert!(output.stdout.is_empty(), "not ready");
+
+    // What the failed start has left is no hindrance.
+    if let SmallDisk::Tmpfs { .. } = disk {
+        disk.run(&["rm", folder.path().join("fill").to_str().unwrap()]);
+    }
+    let broker = BrokerProcess::start_by(&disk.launcher(), &data, &[]);
+    succeed(&broker, &["topic", "create", "t"], "");
 }

@@ -8,7 +8,10 @@ mod damage;
 mod full_disk;
 mod hostile;
 mod kill;
+mod load;
 mod old_data;
 #[cfg(unix)]
 mod open_files;
+mod shell;
+mod signals;
 mod support;

@@ -8,18 +8,7 @@ use std::path::Path;
 
 use thalweg::{Config, Position, Record, Thalweg, TopicName};
 
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
+use crate::support::copy_folder;
 
 /// Every record of a topic as `partition offset key value headers`, as `tests/data/v1.txt` has them.
 async fn contents(thalweg: &Thalweg, topic: &str) -> String {

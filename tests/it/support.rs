@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything in a test may take before the test fails.
@@ -94,6 +94,29 @@ impl BrokerProcess {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal: `TERM`, `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let arguments = ["-s", name, &self.id().to_string()];
+        assert!(Command::new("kill").args(arguments).status().unwrap().success(), "kill -s {name}");
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits until it ends by itself, at most so long.
+    pub(crate) async fn ends_within(&mut self, patience: Duration) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(started.elapsed() < patience, "the broker still runs after {patience:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Starts it again on the same folder and gRPC address.
     pub(crate) fn restart(&mut self) {
         (self.child, self.grpc, self.http) =
@@ -105,10 +128,30 @@ impl BrokerProcess {
         self.child.id()
     }
 
-    /// Lines about panics that the broker has written so far, in all its lives.
-    pub(crate) fn panics(&self) -> Vec<String> {
+    /// Lines that the broker has written to standard error so far, in all its lives: warnings and worse.
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let log = std::fs::read_to_string(&self.log).unwrap();
-        log.lines().filter(|line| line.contains("panicked at")).map(str::to_owned).collect()
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// Those of them that are about panics.
+    pub(crate) fn panics(&self) -> Vec<String> {
+        let is_panic = |line: &String| line.contains("panicked at");
+        self.complaints().into_iter().filter(is_panic).collect()
+    }
+}
+
+/// Copies a folder with all that is in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

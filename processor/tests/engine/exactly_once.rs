@@ -5,6 +5,7 @@
 //! last life has no faults, and must end with every row once, in order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use client::fake::{Call, FakeBroker, Fault};
@@ -87,13 +88,32 @@ fn oracle(partition: u32, count: usize) -> Vec<(Option<String>, String)> {
         .collect()
 }
 
-async fn make_query(engine: &Engine) {
+/// An engine with the query, over a source of its own.
+async fn begin(broker: &Arc<FakeBroker>) -> Engine {
+    create_topic(broker, "ratings", SOURCE_PARTITIONS).await;
+    let engine = open(broker).await;
     run(
-        engine,
+        &engine,
         "CREATE STREAM RATINGS (USER STRING KEY, P INT, ID BIGINT, STARS INT) WITH (KAFKA_TOPIC='ratings', VALUE_FORMAT='JSON');
          CREATE STREAM POOR WITH (PARTITIONS=3) AS SELECT * FROM RATINGS WHERE STARS < 3;",
     )
     .await;
+    engine
+}
+
+/// Feeds the next records of a source partition, `at..`.
+async fn feed_ratings(broker: &Arc<FakeBroker>, partition: u32, at: Range<usize>) {
+    feed(broker, "ratings", partition, records(partition, at.start, at.len())).await;
+}
+
+/// Waits until the query has derived the rows of records `at..` of source partitions, and not one more.
+async fn derived(broker: &FakeBroker, sources: &[(u32, Range<usize>)]) {
+    let rows = |(partition, at): &(u32, Range<usize>)| {
+        oracle(*partition, at.end).len() - oracle(*partition, at.start).len()
+    };
+    let expected: usize = sources.iter().map(rows).sum();
+    until("the derived rows are there", || values(broker, "POOR").len() >= expected).await;
+    assert_eq!(values(broker, "POOR").len(), expected);
 }
 
 /// Each sink partition holds, of each source partition, exactly the rows of the oracle, in order.
@@ -137,7 +157,7 @@ async fn live(broker: &Arc<FakeBroker>, life: &Life, fed: &mut [usize; 3]) {
     }
     for (partition, count) in (0..).zip(life.records).take(source.partitions.len()) {
         let at = partition as usize;
-        feed(broker, "ratings", partition, records(partition, fed[at], count)).await;
+        feed_ratings(broker, partition, fed[at]..fed[at] + count).await;
         fed[at] += count;
     }
     while broker.calls(Call::Produce) < appends && Instant::now() < end {
@@ -157,9 +177,7 @@ proptest! {
         let broker = FakeBroker::new();
         let mut fed = [0; 3];
         runtime().block_on(async {
-            create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-            let engine = open(&broker).await;
-            make_query(&engine).await;
+            begin(&broker).await;
         });
         for life in &lives {
             // Dropping the runtime drops everything that runs in it, wherever it stands.
@@ -183,17 +201,13 @@ proptest! {
 fn a_graceful_stop_leaves_nothing_to_scan_and_loses_nothing() {
     let broker = FakeBroker::new();
     runtime().block_on(async {
-        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-        let engine = open(&broker).await;
-        make_query(&engine).await;
-        feed(&broker, "ratings", 0, records(0, 0, 100)).await;
-        let expected = oracle(0, 100).len();
-        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
+        let engine = begin(&broker).await;
+        feed_ratings(&broker, 0, 0..100).await;
+        derived(&broker, &[(0, 0..100)]).await;
         engine.close().await;
-        feed(&broker, "ratings", 0, records(0, 100, 50)).await;
+        feed_ratings(&broker, 0, 100..150).await;
         let engine = open(&broker).await;
-        let expected = oracle(0, 150).len();
-        until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
+        derived(&broker, &[(0, 0..150)]).await;
         engine.close().await;
     });
     check(&broker, [150, 0, 0]).unwrap();
@@ -203,17 +217,14 @@ fn a_graceful_stop_leaves_nothing_to_scan_and_loses_nothing() {
 fn lost_answers_cost_no_row() {
     let broker = FakeBroker::new();
     runtime().block_on(async {
-        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-        let engine = open(&broker).await;
-        make_query(&engine).await;
+        let engine = begin(&broker).await;
         let mut fed = 0;
         for round in 0..20 {
-            feed(&broker, "ratings", 0, records(0, fed, 10)).await;
+            feed_ratings(&broker, 0, fed..fed + 10).await;
             fed += 10;
             let fault = if round % 2 == 0 { Fault::DropAfter } else { Fault::DropBefore };
             broker.fail(Call::Produce, fault, 1);
-            let expected = oracle(0, fed).len();
-            until("the rows are there", || values(&broker, "POOR").len() >= expected).await;
+            derived(&broker, &[(0, 0..fed)]).await;
             broker.heal();
         }
         engine.close().await;
@@ -225,17 +236,13 @@ fn lost_answers_cost_no_row() {
 fn a_query_goes_on_behind_what_retention_has_taken() {
     let broker = FakeBroker::new();
     runtime().block_on(async {
-        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-        let engine = open(&broker).await;
-        make_query(&engine).await;
+        let engine = begin(&broker).await;
         engine.close().await;
-        feed(&broker, "ratings", 0, records(0, 0, 100)).await;
+        feed_ratings(&broker, 0, 0..100).await;
         let topic = "ratings".parse().unwrap();
         broker.trim(&topic, Partition::ZERO, Offset::new(50).unwrap());
         let engine = open(&broker).await;
-        let expected = oracle(0, 100).len() - oracle(0, 50).len();
-        until("the rows that are left are there", || values(&broker, "POOR").len() == expected)
-            .await;
+        derived(&broker, &[(0, 50..100)]).await;
         let queries = rows(&run(&engine, "SHOW QUERIES;").await);
         assert_eq!(queries[0][1], "RUNNING");
         assert!(queries[0][7].contains("went on at offset 50 instead of 0"), "{queries:?}");
@@ -247,19 +254,15 @@ fn a_query_goes_on_behind_what_retention_has_taken() {
 fn a_sink_that_was_made_again_is_filled_again_from_here_on() {
     let broker = FakeBroker::new();
     runtime().block_on(async {
-        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-        let engine = open(&broker).await;
-        make_query(&engine).await;
-        feed(&broker, "ratings", 0, records(0, 0, 10)).await;
-        let expected = oracle(0, 10).len();
-        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
+        let engine = begin(&broker).await;
+        feed_ratings(&broker, 0, 0..10).await;
+        derived(&broker, &[(0, 0..10)]).await;
         engine.close().await;
         broker.delete_topic("POOR".parse().unwrap()).await.unwrap();
         create_topic(&broker, "POOR", 3).await;
         let engine = open(&broker).await;
-        feed(&broker, "ratings", 0, records(0, 10, 10)).await;
-        let expected = oracle(0, 20).len() - oracle(0, 10).len();
-        until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
+        feed_ratings(&broker, 0, 10..20).await;
+        derived(&broker, &[(0, 10..20)]).await;
         engine.close().await;
     });
 }
@@ -268,25 +271,20 @@ fn a_sink_that_was_made_again_is_filled_again_from_here_on() {
 fn partitions_that_are_added_are_read_while_the_query_runs() {
     let broker = FakeBroker::new();
     runtime().block_on(async {
-        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-        let engine = open(&broker).await;
-        make_query(&engine).await;
-        feed(&broker, "ratings", 0, records(0, 0, 10)).await;
+        let _engine = begin(&broker).await;
+        feed_ratings(&broker, 0, 0..10).await;
         grow(&broker).await;
         // Before the query knows of the partition: these rows must not be left out.
-        feed(&broker, "ratings", 2, records(2, 0, 50)).await;
-        let expected = oracle(0, 10).len() + oracle(2, 50).len();
-        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
-        feed(&broker, "ratings", 2, records(2, 50, 10)).await;
-        let expected = oracle(0, 10).len() + oracle(2, 60).len();
-        until("the later rows are there", || values(&broker, "POOR").len() == expected).await;
+        feed_ratings(&broker, 2, 0..50).await;
+        derived(&broker, &[(0, 0..10), (2, 0..50)]).await;
+        feed_ratings(&broker, 2, 50..60).await;
+        derived(&broker, &[(0, 0..10), (2, 0..60)]).await;
     });
     // Killed: the next life goes on in the added partition too, and repeats nothing.
     runtime().block_on(async {
         let engine = open(&broker).await;
-        feed(&broker, "ratings", 2, records(2, 60, 10)).await;
-        let expected = oracle(0, 10).len() + oracle(2, 70).len();
-        until("the last rows are there", || values(&broker, "POOR").len() >= expected).await;
+        feed_ratings(&broker, 2, 60..70).await;
+        derived(&broker, &[(0, 0..10), (2, 0..70)]).await;
         engine.close().await;
     });
     check(&broker, [10, 0, 70]).unwrap();
@@ -296,9 +294,7 @@ fn partitions_that_are_added_are_read_while_the_query_runs() {
 fn a_query_that_cannot_be_started_says_why_and_starts_when_it_can() {
     let broker = FakeBroker::new();
     runtime().block_on(async {
-        create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-        let engine = open(&broker).await;
-        make_query(&engine).await;
+        let engine = begin(&broker).await;
         engine.close().await;
         let topic: TopicName = "ratings".parse().unwrap();
         broker.delete_topic(topic.clone()).await.unwrap();
@@ -308,9 +304,8 @@ fn a_query_that_cannot_be_started_says_why_and_starts_when_it_can() {
         assert!(queries[0][7].contains("not started, tried again"), "{queries:?}");
         assert!(queries[0][7].contains("no topic ratings"), "{queries:?}");
         create_topic(&broker, "ratings", SOURCE_PARTITIONS).await;
-        feed(&broker, "ratings", 1, records(1, 0, 10)).await;
-        let expected = oracle(1, 10).len();
-        until("the rows are there", || values(&broker, "POOR").len() == expected).await;
+        feed_ratings(&broker, 1, 0..10).await;
+        derived(&broker, &[(1, 0..10)]).await;
         assert_eq!(rows(&run(&engine, "SHOW QUERIES;").await)[0][1], "RUNNING");
         // It can be ended while it cannot be started, and is not started again then.
         engine.close().await;

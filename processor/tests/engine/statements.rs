@@ -274,6 +274,19 @@ async fn nothing_is_left_of_a_push_query_that_nobody_listens_to() {
 }
 
 #[tokio::test]
+async fn a_query_that_a_stopping_engine_cuts_short_does_not_look_complete() {
+    for sql in ["SELECT * FROM RATINGS EMIT CHANGES;", "PRINT 'ratings';"] {
+        let (_broker, engine) = demo().await;
+        let mut answers = engine.execute(sql, Default::default());
+        assert!(matches!(answers.recv().await, Some(Ok(Answer::Columns(_)))), "{sql}");
+        engine.close().await;
+        let refusal = answers.recv().await.unwrap().unwrap_err();
+        assert_eq!(refusal.outcome, Outcome::Unavailable, "{sql}: {refusal}");
+        assert!(answers.recv().await.is_none(), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn print_shows_what_is_in_a_topic() {
     let (broker, engine) = demo().await;
     let json = |n: u32| (Some(format!("k{n}")), format!(r#"{{"N":{n}}}"#));

@@ -1,22 +1,22 @@
 //! The promises of the broker, through its one way in: produce, fetch, wait, restart, repeat, refuse.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use protocol::batch::{Batch, Builder, ProducerStamp};
 use protocol::compression::Compression;
-use protocol::id::{Offset, Partition, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicName};
+use protocol::id::{Offset, Partition, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use protocol::outcome::{Outcome, Refusal};
 use protocol::record::Record;
 use protocol::verbs::{
     Appended, FetchEntry, FetchRequest, Fetched, Position, PositionEntry, ProduceEntry,
-    ProduceRequest, TopicChange, TopicSpec,
+    ProduceRequest, TopicChange,
 };
 use thalweg_broker::config::DurabilityMode;
 use thalweg_broker::{Broker, Config, Service};
+
+use crate::support::{self, spec, topic};
 
 fn config(folder: &Path) -> Config {
     Config {
@@ -29,16 +29,6 @@ fn config(folder: &Path) -> Config {
 
 async fn open(folder: &Path) -> Broker {
     Broker::open(config(folder)).await.unwrap()
-}
-
-fn topic(name: &str) -> TopicName {
-    name.parse().unwrap()
-}
-
-fn spec(name: &str, partitions: u32, settings: &[(&str, &str)]) -> TopicSpec {
-    let settings =
-        settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    TopicSpec { name: topic(name), partitions: Some(partitions), settings }
 }
 
 fn batch(values: &[&str], producer: Option<(i64, i32)>) -> Batch {
@@ -57,14 +47,8 @@ fn now() -> Timestamp {
     thalweg_broker::time::Clock::real().wall()
 }
 
-async fn produce_batch(service: &Service, name: &str, batch: Batch) -> Result<Appended, Refusal> {
-    let entry = ProduceEntry { topic: topic(name), partition: Partition::ZERO, batch };
-    let submitted = service.produce(ProduceRequest { entries: vec![entry] }).await;
-    submitted.reply().await.entries.remove(0)
-}
-
 async fn produce(service: &Service, name: &str, values: &[&str]) -> Result<Appended, Refusal> {
-    produce_batch(service, name, batch(values, None)).await
+    support::produce(service, name, batch(values, None)).await
 }
 
 fn fetch_request(name: &str, offset: i64, bytes_min: u32, wait_ms_max: u32) -> FetchRequest {
@@ -238,18 +222,18 @@ async fn a_repeated_batch_is_stored_once_also_across_a_restart() {
     service.create_topic(spec("once", 1, &[])).await.unwrap();
     let identity = service.init_producer().await.unwrap();
     let first = batch(&["a", "b"], Some((identity.id.0, 0)));
-    let appended = produce_batch(service, "once", first.clone()).await.unwrap();
-    let again = produce_batch(service, "once", first.clone()).await.unwrap();
+    let appended = support::produce(service, "once", first.clone()).await.unwrap();
+    let again = support::produce(service, "once", first.clone()).await.unwrap();
     assert!(!appended.repeated && again.repeated);
     assert_eq!(appended.base_offset, again.base_offset);
-    let gap = produce_batch(service, "once", batch(&["d"], Some((identity.id.0, 3)))).await;
+    let gap = support::produce(service, "once", batch(&["d"], Some((identity.id.0, 3)))).await;
     assert_eq!(gap.unwrap_err().outcome, Outcome::OutOfOrderSequence);
     broker.close().await;
 
     let broker = open(folder.path()).await;
     let service = broker.service();
-    assert!(produce_batch(service, "once", first).await.unwrap().repeated);
-    produce_batch(service, "once", batch(&["c"], Some((identity.id.0, 2)))).await.unwrap();
+    assert!(support::produce(service, "once", first).await.unwrap().repeated);
+    support::produce(service, "once", batch(&["c"], Some((identity.id.0, 2)))).await.unwrap();
     assert_eq!(values(&fetch(service, "once", 0).await.unwrap()).len(), 3);
     let other = service.init_producer().await.unwrap();
     assert!(other.id > identity.id, "an id is never given out twice");
@@ -326,7 +310,7 @@ async fn positions_are_found_by_edge_and_by_time() {
     for time in [1_000, 2_000, 3_000] {
         let mut builder = Builder::new(Compression::None);
         builder.push(&Record::of_value("x").at(Timestamp(time)), now());
-        produce_batch(service, "timed", builder.finish(None)).await.unwrap();
+        support::produce(service, "timed", builder.finish(None)).await.unwrap();
     }
     let positions = [
         (Position::Earliest, 0),

@@ -1,21 +1,17 @@
 //! The gRPC door as any generated client sees it: whole messages and statuses, however their bytes are made.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
 use bytes::Bytes;
 use futures_util::stream;
-use protocol::batch::Builder;
-use protocol::compression::Compression;
 use protocol::grpc::v1::{self, log_client::LogClient};
 use protocol::id::Timestamp;
 use protocol::outcome::{Outcome, Refusal};
-use protocol::record::Record;
-use protocol::verbs::TopicSpec;
 use tempfile::TempDir;
 use thalweg_broker::config::DurabilityMode;
 use thalweg_broker::{Broker, Config};
 use tonic::transport::Channel;
 use tonic::{Code, Request};
+
+use crate::support::{batch_of, spec};
 
 /// Values small and large: the batch of a large one leaves without a copy, those of small ones share a piece.
 const VALUES_BYTES: [usize; 6] = [100, 200_000, 10, 20, 300_000, 5];
@@ -39,9 +35,7 @@ async fn open() -> Door {
     };
     let broker = Broker::open(config).await.unwrap();
     let doors = broker.listen(tonic::service::Routes::default()).await.unwrap();
-    let name = "t".parse().unwrap();
-    let spec = TopicSpec { name, partitions: Some(1), settings: std::collections::BTreeMap::new() };
-    broker.service().create_topic(spec).await.unwrap();
+    broker.service().create_topic(spec("t", 1, &[])).await.unwrap();
     let mut log = LogClient::connect(format!("http://{}", doors.grpc)).await.unwrap();
     let entry = |bytes: usize| v1::ProduceEntry {
         topic: "t".to_owned(),
@@ -55,9 +49,7 @@ async fn open() -> Door {
 }
 
 fn batch(value_bytes: usize) -> Bytes {
-    let mut builder = Builder::new(Compression::None);
-    builder.push(&Record::of_value(vec![7; value_bytes]), Timestamp::NONE);
-    builder.finish(None).into_bytes()
+    batch_of(vec![7; value_bytes], Timestamp::NONE).into_bytes()
 }
 
 fn fetch(topic: &str, form: v1::Form) -> v1::FetchRequest {

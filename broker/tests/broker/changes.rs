@@ -1,30 +1,19 @@
 //! Changes of topics on a disk that fails at every step: what is answered is what the next start finds.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use protocol::batch::Builder;
-use protocol::compression::Compression;
-use protocol::id::{Partition, Timestamp, TopicName};
+use protocol::id::Timestamp;
 use protocol::outcome::{Outcome, Refusal};
-use protocol::record::Record;
-use protocol::verbs::{ProduceEntry, ProduceRequest, TopicChange, TopicDescription, TopicSpec};
+use protocol::verbs::{TopicChange, TopicDescription};
 use storage::sim::{Crash, Fault, SimDisk};
 use thalweg_broker::time::Clock;
 use thalweg_broker::{Broker, Config, Service, World};
 
+use crate::support::{self, batch_of, spec, syncs, topic, until};
+
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
-
-fn topic(name: &str) -> TopicName {
-    name.parse().unwrap()
-}
-
-fn spec(name: &str, partitions: u32) -> TopicSpec {
-    TopicSpec { name: topic(name), partitions: Some(partitions), settings: BTreeMap::new() }
-}
 
 async fn open(disk: &SimDisk) -> Broker {
     let config = Config { data_dir: PathBuf::from("/data"), shards: 1, ..Config::default() };
@@ -34,19 +23,14 @@ async fn open(disk: &SimDisk) -> Broker {
 }
 
 async fn produce(service: &Service, name: &str) -> Result<(), Refusal> {
-    let mut builder = Builder::new(Compression::None);
-    builder.push(&Record::of_value("x"), NOW);
-    let (topic, partition) = (topic(name), Partition::ZERO);
-    let entry = ProduceEntry { topic, partition, batch: builder.finish(None) };
-    let submitted = service.produce(ProduceRequest { entries: vec![entry] }).await;
-    submitted.reply().await.entries.remove(0).map(|_| ())
+    support::produce(service, name, batch_of("x", NOW)).await.map(|_| ())
 }
 
 /// A disk with a broker's folder, in which there is the topic `old`.
 async fn prepared() -> SimDisk {
     let disk = SimDisk::new(7);
     let broker = open(&disk).await;
-    broker.service().create_topic(spec("old", 2)).await.unwrap();
+    broker.service().create_topic(spec("old", 2, &[])).await.unwrap();
     produce(broker.service(), "old").await.unwrap();
     broker.close().await;
     disk
@@ -108,7 +92,7 @@ async fn fail_each<T>(
 /// Whatever has become of a change: either the next one is made, or it is refused before anything is made for it.
 async fn next_change_is_sound(service: &Service, disk: &SimDisk) -> bool {
     let before = disk.operations();
-    match service.create_topic(spec("next", 1)).await {
+    match service.create_topic(spec("next", 1, &[])).await {
         Ok(_) => {
             service.delete_topic(&topic("next")).await.unwrap();
             true
@@ -123,7 +107,7 @@ async fn next_change_is_sound(service: &Service, disk: &SimDisk) -> bool {
 
 #[tokio::test]
 async fn a_create_that_fails_is_there_or_not_as_was_answered() {
-    let create = async |service: &Service| service.create_topic(spec("new", 3)).await;
+    let create = async |service: &Service| service.create_topic(spec("new", 3, &[])).await;
     fail_each(create, async |service, disk, created| {
         let found = found_after(disk, "new").await;
         match &created {
@@ -138,7 +122,7 @@ async fn a_create_that_fails_is_there_or_not_as_was_answered() {
         assert!(created.is_err() || found.iter().all(Option::is_some), "{found:?}");
         produce(service, "old").await.unwrap();
         if next_change_is_sound(service, disk).await {
-            let again = service.create_topic(spec("new", 3)).await;
+            let again = service.create_topic(spec("new", 3, &[])).await;
             assert_eq!(again.is_ok(), created.is_err(), "{again:?}");
         }
     })
@@ -202,13 +186,6 @@ async fn nothing_is_acknowledged_into_a_topic_whose_deletion_may_have_happened()
     assert!(unknown.get() > 0, "no fault has left the outcome unknown");
 }
 
-/// Syncs of logs so far.
-fn syncs(service: &Service) -> u64 {
-    let metrics = service.render_metrics();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("thalweg_syncs_total "));
-    line.unwrap().parse().unwrap()
-}
-
 #[tokio::test]
 async fn a_stricter_durability_counts_for_what_is_written_already() {
     let folder = tempfile::tempdir().unwrap();
@@ -217,26 +194,15 @@ async fn a_stricter_durability_counts_for_what_is_written_already() {
     let service = broker.service();
     let now = Clock::real().wall();
     for (setting, value) in [("flush.ms", "50"), ("flush.messages", "1")] {
-        let mut spec = spec(setting, 1);
-        spec.settings.insert("flush.ms".to_owned(), "60000".to_owned());
+        let spec = spec(setting, 1, &[("flush.ms", "60000")]);
         let (name, before) = (spec.name.clone(), syncs(service));
         service.create_topic(spec).await.unwrap();
-        let mut builder = Builder::new(Compression::None);
-        builder.push(&Record::of_value("x"), now);
-        let (partition, batch) = (Partition::ZERO, builder.finish(None));
-        let entry = ProduceEntry { topic: name.clone(), partition, batch };
-        let submitted = service.produce(ProduceRequest { entries: vec![entry] }).await;
-        submitted.reply().await.entries.remove(0).unwrap();
+        support::produce(service, setting, batch_of("x", now)).await.unwrap();
         assert_eq!(syncs(service), before, "acknowledged when written");
         let settings = BTreeMap::from([(setting.to_owned(), Some(value.to_owned()))]);
         let change = TopicChange { partitions: None, settings };
         service.alter_topic(&name, change).await.unwrap();
-        let synced = async {
-            while syncs(service) == before {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(20), synced).await.unwrap();
+        until("what was written before is synced", || syncs(service) > before).await;
     }
     broker.close().await;
 }

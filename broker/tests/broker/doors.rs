@@ -1,30 +1,24 @@
 //! The gRPC door and peers that do not do their part.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use protocol::batch::Builder;
-use protocol::compression::Compression;
 use protocol::grpc::v1;
-use protocol::id::{Offset, Partition, TopicName};
-use protocol::record::Record;
-use protocol::verbs::{FetchEntry, FetchRequest, ProduceEntry, ProduceRequest, TopicSpec};
+use protocol::id::{Offset, Partition};
+use protocol::verbs::{FetchEntry, FetchRequest, ProduceRequest};
 use thalweg_broker::config::DurabilityMode;
 use thalweg_broker::time::Clock;
 use thalweg_broker::{Broker, Config, Service};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::support::{batch_of, entry, spec, topic};
+
 const SHUTDOWN_MS_MAX: u64 = 1_000;
 
 const MIB: usize = 1024 * 1024;
 
-fn topic() -> TopicName {
-    "large".parse().unwrap()
-}
+const TOPIC: &str = "large";
 
 /// A broker with open doors and one topic, in which there are 8 MiB.
 async fn open(folder: &Path, read_bytes_in_flight_max: usize) -> (Broker, Channel) {
@@ -39,14 +33,9 @@ async fn open(folder: &Path, read_bytes_in_flight_max: usize) -> (Broker, Channe
         ..Config::default()
     };
     let broker = Broker::open(config).await.unwrap();
-    let spec = TopicSpec { name: topic(), partitions: Some(1), settings: BTreeMap::new() };
-    broker.service().create_topic(spec).await.unwrap();
-    let mut builder = Builder::new(Compression::None);
-    builder.push(&Record::of_value(vec![7; MIB - 1_000]), Clock::real().wall());
-    let batch = builder.finish(None);
-    let entry =
-        || ProduceEntry { topic: topic(), partition: Partition::ZERO, batch: batch.clone() };
-    let request = ProduceRequest { entries: (0..8).map(|_| entry()).collect() };
+    broker.service().create_topic(spec(TOPIC, 1, &[])).await.unwrap();
+    let batch = batch_of(vec![7; MIB - 1_000], Clock::real().wall());
+    let request = ProduceRequest { entries: (0..8).map(|_| entry(TOPIC, batch.clone())).collect() };
     let reply = broker.service().produce(request).await.reply().await;
     assert!(reply.entries.iter().all(Result::is_ok));
     let doors = broker.listen(tonic::service::Routes::default()).await.unwrap();
@@ -60,7 +49,7 @@ async fn ask_and_leave_lying(
     channel: &Channel,
     bytes_max: usize,
 ) -> tonic::Streaming<v1::FetchResponse> {
-    let entry = v1::FetchEntry { topic: topic().to_string(), ..v1::FetchEntry::default() };
+    let entry = v1::FetchEntry { topic: TOPIC.to_owned(), ..v1::FetchEntry::default() };
     let request = v1::FetchRequest {
         entries: vec![entry],
         bytes_max: u32::try_from(bytes_max).unwrap(),
@@ -77,7 +66,7 @@ async fn ask_and_leave_lying(
 /// How many bytes somebody else gets who asks for all.
 async fn others_get(service: &Service) -> usize {
     let entry = FetchEntry {
-        topic: topic(),
+        topic: topic(TOPIC),
         partition: Partition::ZERO,
         offset: Offset::ZERO,
         bytes_max: 0,
@@ -118,7 +107,7 @@ async fn answers_that_nobody_reads_hold_their_share_of_the_budget() {
 
 /// Follows the topic and reads nothing of it.
 async fn subscribe_and_leave_lying(channel: &Channel) -> tonic::Streaming<v1::FetchResponse> {
-    let entry = v1::SubscribeEntry { topic: topic().to_string(), ..v1::SubscribeEntry::default() };
+    let entry = v1::SubscribeEntry { topic: TOPIC.to_owned(), ..v1::SubscribeEntry::default() };
     let request = v1::SubscribeRequest { entries: vec![entry], ..v1::SubscribeRequest::default() };
     let mut client = v1::log_client::LogClient::new(channel.clone());
     client.subscribe(request).await.unwrap().into_inner()
@@ -126,7 +115,7 @@ async fn subscribe_and_leave_lying(channel: &Channel) -> tonic::Streaming<v1::Fe
 
 /// Waits for records that never come.
 async fn poll_long(channel: Channel, end: i64) -> Result<(), tonic::Status> {
-    let mut entry = v1::FetchEntry { topic: topic().to_string(), ..v1::FetchEntry::default() };
+    let mut entry = v1::FetchEntry { topic: TOPIC.to_owned(), ..v1::FetchEntry::default() };
     entry.offset = end;
     let request = v1::FetchRequest {
         entries: vec![entry],
