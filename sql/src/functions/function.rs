@@ -43,6 +43,19 @@ pub enum Group {
     Nested,
 }
 
+impl Group {
+    /// A function of this group that is null when any argument is: a row of its table.
+    pub(super) const fn row(
+        self,
+        name: &'static str,
+        doc: &'static str,
+        signatures: &'static [Signature],
+        examples: &'static [(&'static str, &'static str)],
+    ) -> Function {
+        Function { name, group: self, doc, signatures, examples, sees_nulls: false }
+    }
+}
+
 /// One way to call a function.
 pub struct Signature {
     /// The types of its arguments.

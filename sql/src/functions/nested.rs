@@ -23,18 +23,9 @@ const V: Type = Type::Any('V');
 const M: Type = Type::Map(&K, &V);
 const JSON_DEPTH_MAX: usize = 64;
 
-const fn row(
-    name: &'static str,
-    doc: &'static str,
-    signatures: &'static [Signature],
-    examples: &'static [(&'static str, &'static str)],
-) -> Function {
-    Function { name, group: Group::Nested, doc, signatures, examples, sees_nulls: false }
-}
-
 /// All of them.
 pub(super) const FUNCTIONS: &[Function] = &[
-    row(
+    Group::Nested.row(
         "EXTRACTJSONFIELD",
         "What stands in a JSON text at a path: texts without quotes, all else as JSON.",
         &[call(&[S, S], S, Body::Prepared(extract_json))],
@@ -46,7 +37,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Nested.row(
             "IS_JSON_STRING",
             "Whether the text is JSON.",
             &[call(
@@ -59,31 +50,31 @@ pub(super) const FUNCTIONS: &[Function] = &[
             &[("IS_JSON_STRING('[1]')", "true"), ("IS_JSON_STRING('[')", "false")],
         )
     },
-    row(
+    Group::Nested.row(
         "JSON_ARRAY_LENGTH",
         "How many items a JSON array has; null for other texts.",
         &[call(&[S], I, Body::Row(json_array_length))],
         &[("JSON_ARRAY_LENGTH('[1, [2, 3]]')", "2"), ("JSON_ARRAY_LENGTH('{}')", "null")],
     ),
-    row(
+    Group::Nested.row(
         "JSON_KEYS",
         "The names in a JSON object; null for other texts.",
         &[call(&[S], Type::Array(&S), Body::Row(json_keys))],
         &[("JSON_KEYS('{\"a\": 1, \"b\": 2}')", "[a, b]")],
     ),
-    row(
+    Group::Nested.row(
         "JSON_RECORDS",
         "The names in a JSON object and the JSON of their values; null for other texts.",
         &[call(&[S], Type::Map(&S, &S), Body::Row(json_records))],
         &[("JSON_RECORDS('{\"a\": 1, \"b\": \"x\"}')", "{a=1, b=\"x\"}")],
     ),
-    row(
+    Group::Nested.row(
         "JSON_ITEMS",
         "The JSON of each item of a JSON array; null for other texts.",
         &[call(&[S], Type::Array(&S), Body::Row(json_items))],
         &[("JSON_ITEMS('[1, {\"a\": 2}]')", "[1, {\"a\":2}]")],
     ),
-    row(
+    Group::Nested.row(
         "JSON_CONCAT",
         "JSON objects as one (later ones win), anything else as one array.",
         &[Signature { takes: &[S], variadic: true, gives: S, body: Body::Row(json_concat) }],
@@ -94,7 +85,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Nested.row(
             "TO_JSON_STRING",
             "The value as JSON.",
             &[call(&[T], S, Body::Row(to_json_string))],
@@ -104,7 +95,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ],
         )
     },
-    row(
+    Group::Nested.row(
         "JSON_ARRAY_CONTAINS",
         "Whether a JSON array has the value.",
         &[call(&[S, T], Type::Boolean, Body::Row(json_array_contains))],
@@ -113,7 +104,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("JSON_ARRAY_CONTAINS('[\"a\"]', 'b')", "false"),
         ],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_LENGTH",
         "How many items an array has.",
         &[call(&[A], I, Body::Row(|row| Ok(Value::Int(items(row, 0).len() as i32))))],
@@ -121,7 +112,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Nested.row(
             "ARRAY_CONTAINS",
             "Whether an array has the value.",
             &[call(&[A, T], Type::Boolean, Body::Row(array_contains))],
@@ -131,13 +122,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ],
         )
     },
-    row(
+    Group::Nested.row(
         "ARRAY_JOIN",
         "The items as one text with commas, or the second text, between them.",
         &[call(&[A], S, Body::Row(array_join)), call(&[A, S], S, Body::Row(array_join))],
         &[("ARRAY_JOIN(ARRAY[1, 2], '-')", "1-2")],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_MAX",
         "The greatest item.",
         &[call(
@@ -147,7 +138,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("ARRAY_MAX(ARRAY[3, NULL, 7])", "7")],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_MIN",
         "The least item that is not null.",
         &[call(
@@ -164,7 +155,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("ARRAY_MIN(ARRAY[3, NULL, 7])", "3")],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_SORT",
         "The items in order, nulls last; with 'DESC' the other way.",
         &[call(&[A], A, Body::Row(array_sort)), call(&[A, S], A, Body::Row(array_sort))],
@@ -173,13 +164,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("ARRAY_SORT(ARRAY[1, 2], 'DESC')", "[2, 1]"),
         ],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_DISTINCT",
         "The items, each once.",
         &[call(&[A], A, Body::Row(|row| Ok(distinct(items(row, 0).iter()))))],
         &[("ARRAY_DISTINCT(ARRAY[1, 2, 1])", "[1, 2]")],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_CONCAT",
         "The items of both arrays.",
         &[call(
@@ -189,7 +180,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("ARRAY_CONCAT(ARRAY[1], ARRAY[1, 2])", "[1, 1, 2]")],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_UNION",
         "The items of both arrays, each once.",
         &[call(
@@ -199,13 +190,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("ARRAY_UNION(ARRAY[1], ARRAY[1, 2])", "[1, 2]")],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_INTERSECT",
         "The items that are in both arrays, each once.",
         &[call(&[A, A], A, Body::Row(|row| Ok(shared(row, true))))],
         &[("ARRAY_INTERSECT(ARRAY[1, 2], ARRAY[2, 3])", "[2]")],
     ),
-    row(
+    Group::Nested.row(
         "ARRAY_EXCEPT",
         "The items of the first array that are not in the second, each once.",
         &[call(&[A, A], A, Body::Row(|row| Ok(shared(row, false))))],
@@ -213,20 +204,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Nested.row(
             "ARRAY_REMOVE",
             "The items that are not the value.",
             &[call(&[A, T], A, Body::Row(array_remove))],
             &[("ARRAY_REMOVE(ARRAY[1, 2, 1], 1)", "[2]")],
         )
     },
-    row(
+    Group::Nested.row(
         "SLICE",
         "The items from one position to another, both from 1 and both kept.",
         &[call(&[A, I, I], A, Body::Row(slice))],
         &[("SLICE(ARRAY[1, 2, 3, 4], 2, 3)", "[2, 3]")],
     ),
-    row(
+    Group::Nested.row(
         "GENERATE_SERIES",
         "The whole numbers from one to another, by a step.",
         &[
@@ -235,7 +226,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("GENERATE_SERIES(1, 7, 3)", "[1, 4, 7]"), ("GENERATE_SERIES(2, 0)", "[2, 1, 0]")],
     ),
-    row(
+    Group::Nested.row(
         "MAP_KEYS",
         "The keys of a map.",
         &[call(
@@ -247,7 +238,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("MAP_KEYS(MAP('a' := 1))", "[a]")],
     ),
-    row(
+    Group::Nested.row(
         "MAP_VALUES",
         "The values of a map.",
         &[call(
@@ -259,7 +250,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("MAP_VALUES(MAP('a' := 1))", "[1]")],
     ),
-    row(
+    Group::Nested.row(
         "MAP_UNION",
         "The entries of both maps; the second wins.",
         &[call(
@@ -269,7 +260,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("MAP_UNION(MAP('a' := 1), MAP('a' := 2, 'b' := 3))", "{a=2, b=3}")],
     ),
-    row(
+    Group::Nested.row(
         "AS_MAP",
         "A map of an array of keys and an array of values.",
         &[call(

@@ -14,48 +14,39 @@ use crate::value::Value;
 const S: Type = Type::String;
 const N: Type = Type::Int;
 
-const fn row(
-    name: &'static str,
-    doc: &'static str,
-    signatures: &'static [Signature],
-    examples: &'static [(&'static str, &'static str)],
-) -> Function {
-    Function { name, group: Group::Text, doc, signatures, examples, sees_nulls: false }
-}
-
 /// All of them.
 pub(super) const FUNCTIONS: &[Function] = &[
-    row(
+    Group::Text.row(
         "UCASE",
         "The text in upper case.",
         &[call(&[S], S, Body::Text(str::to_uppercase))],
         &[("UCASE('iOS')", "IOS")],
     ),
-    row(
+    Group::Text.row(
         "LCASE",
         "The text in lower case.",
         &[call(&[S], S, Body::Text(str::to_lowercase))],
         &[("LCASE('iOS-Test')", "ios-test")],
     ),
-    row(
+    Group::Text.row(
         "INITCAP",
         "Each word with a capital first letter.",
         &[call(&[S], S, Body::Text(initcap))],
         &[("INITCAP('the quick BROWN fox')", "The Quick Brown Fox")],
     ),
-    row(
+    Group::Text.row(
         "TRIM",
         "The text without blanks at its ends.",
         &[call(&[S], S, Body::Text(|text| text.trim().to_owned()))],
         &[("TRIM('  a b ')", "a b")],
     ),
-    row(
+    Group::Text.row(
         "LEN",
         "How many characters a text, or bytes a BYTES, has.",
         &[call(&[S], N, Body::Row(length)), call(&[Type::Bytes], N, Body::Row(length))],
         &[("LEN('héllo')", "5")],
     ),
-    row(
+    Group::Text.row(
         "LENGTH",
         "As LEN.",
         &[call(&[S], N, Body::Row(length)), call(&[Type::Bytes], N, Body::Row(length))],
@@ -63,7 +54,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Text.row(
             "CONCAT",
             "Texts end to end; nulls are left out.",
             &[Signature {
@@ -77,38 +68,38 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Text.row(
             "CONCAT_WS",
             "Texts end to end with the first between them; nulls are left out.",
             &[Signature { takes: &[S, S], variadic: true, gives: S, body: Body::Row(concat_ws) }],
             &[("CONCAT_WS(', ', 'a', NULL, 'b')", "a, b"), ("CONCAT_WS(NULL, 'a', 'b')", "null")],
         )
     },
-    row(
+    Group::Text.row(
         "SUBSTRING",
         "The characters from a position (from 1; from the end when negative), all or so many.",
         &[call(&[S, N], S, Body::Row(substring)), call(&[S, N, N], S, Body::Row(substring))],
         &[("SUBSTRING('stream', 3)", "ream"), ("SUBSTRING('stream', -4, 2)", "re")],
     ),
-    row(
+    Group::Text.row(
         "LPAD",
         "The text filled up on the left, or cut, to a length.",
         &[call(&[S, N, S], S, Body::Row(|row| pad(row, true)))],
         &[("LPAD('7', 3, '0')", "007"), ("LPAD('stream', 3, ' ')", "str")],
     ),
-    row(
+    Group::Text.row(
         "RPAD",
         "The text filled up on the right, or cut, to a length.",
         &[call(&[S, N, S], S, Body::Row(|row| pad(row, false)))],
         &[("RPAD('7', 3, 'ab')", "7ab")],
     ),
-    row(
+    Group::Text.row(
         "REPLACE",
         "The text with each occurrence of the second replaced by the third.",
         &[call(&[S, S, S], S, Body::Row(replace))],
         &[("REPLACE('a-b-c', '-', '+')", "a+b+c")],
     ),
-    row(
+    Group::Text.row(
         "INSTR",
         "Where the second text is in the first, from 1; 0 where it is not. With a position to start at (from the end when negative), and which occurrence.",
         &[
@@ -122,19 +113,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("INSTR('CORPORATE FLOOR', 'OR', -3)", "5"),
         ],
     ),
-    row(
+    Group::Text.row(
         "SPLIT",
         "The parts of a text between delimiters; its characters when the delimiter is empty.",
         &[call(&[S, S], Type::Array(&S), Body::Row(split))],
         &[("SPLIT('a,b,,c', ',')", "[a, b, , c]")],
     ),
-    row(
+    Group::Text.row(
         "SPLIT_TO_MAP",
         "A text of entries, and of keys and values in each, as a MAP.",
         &[call(&[S, S, S], Type::Map(&S, &S), Body::Row(split_to_map))],
         &[("SPLIT_TO_MAP('a=1;b=2', ';', '=')['b']", "2")],
     ),
-    row(
+    Group::Text.row(
         "REGEXP_EXTRACT",
         "The first part of the second text that matches the pattern, or a group of it.",
         &[
@@ -146,7 +137,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("REGEXP_EXTRACT('z', 'abc')", "null"),
         ],
     ),
-    row(
+    Group::Text.row(
         "REGEXP_EXTRACT_ALL",
         "All parts of the second text that match the pattern, or a group of it.",
         &[
@@ -155,19 +146,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("REGEXP_EXTRACT_ALL('[0-9]+', 'a1b22')", "[1, 22]")],
     ),
-    row(
+    Group::Text.row(
         "REGEXP_REPLACE",
         "The text with each match of the pattern replaced; $1 stands for the first group.",
         &[call(&[S, S, S], S, Body::Prepared(regexp_replace))],
         &[("REGEXP_REPLACE('2024-02', '([0-9]+)-([0-9]+)', '$2/$1')", "02/2024")],
     ),
-    row(
+    Group::Text.row(
         "REGEXP_SPLIT_TO_ARRAY",
         "The parts of a text between matches of the pattern.",
         &[call(&[S, S], Type::Array(&S), Body::Prepared(regexp_split))],
         &[("REGEXP_SPLIT_TO_ARRAY('a1b22c', '[0-9]+')", "[a, b, c]")],
     ),
-    row(
+    Group::Text.row(
         "MASK",
         "The text with capitals as X, small letters as x, digits as n, all else as -; or as the four texts given.",
         &[
@@ -176,13 +167,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("MASK('My Test $123')", "Xx-Xxxx--nnn"), ("MASK('Ab1', 'A', 'a', '1', '*')", "Aa1")],
     ),
-    row(
+    Group::Text.row(
         "MASK_KEEP_LEFT",
         "As MASK, but the first characters stay.",
         &[call(&[S, N], S, Body::Row(|row| mask(row, 0, |at, ends| at >= ends.count)))],
         &[("MASK_KEEP_LEFT('Test 12', 2)", "Texx-nn")],
     ),
-    row(
+    Group::Text.row(
         "MASK_KEEP_RIGHT",
         "As MASK, but the last characters stay.",
         &[call(
@@ -192,13 +183,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("MASK_KEEP_RIGHT('Test 12', 2)", "Xxxx-12")],
     ),
-    row(
+    Group::Text.row(
         "MASK_LEFT",
         "As MASK, but only the first characters.",
         &[call(&[S, N], S, Body::Row(|row| mask(row, 0, |at, ends| at < ends.count)))],
         &[("MASK_LEFT('Test 12', 2)", "Xxst 12")],
     ),
-    row(
+    Group::Text.row(
         "MASK_RIGHT",
         "As MASK, but only the last characters.",
         &[call(
@@ -208,13 +199,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("MASK_RIGHT('Test 12', 2)", "Test nn")],
     ),
-    row(
+    Group::Text.row(
         "ENCODE",
         "A text from one of hex, utf8, ascii, base64 to another.",
         &[call(&[S, S, S], S, Body::Row(encode))],
         &[("ENCODE('hi', 'utf8', 'base64')", "aGk="), ("ENCODE('6869', 'hex', 'ascii')", "hi")],
     ),
-    row(
+    Group::Text.row(
         "TO_BYTES",
         "The bytes that a text in hex, utf8, ascii or base64 stands for.",
         &[call(
@@ -224,67 +215,67 @@ pub(super) const FUNCTIONS: &[Function] = &[
         )],
         &[("TO_BYTES('aGk=', 'base64')", "6869")],
     ),
-    row(
+    Group::Text.row(
         "FROM_BYTES",
         "Bytes as a text in hex, utf8, ascii or base64.",
         &[call(&[Type::Bytes, S], S, Body::Row(from_bytes))],
         &[("FROM_BYTES(TO_BYTES('hi', 'utf8'), 'hex')", "6869")],
     ),
-    row(
+    Group::Text.row(
         "CHR",
         "The character of a Unicode number.",
         &[call(&[N], S, Body::Row(chr))],
         &[("CHR(75)", "K")],
     ),
-    row(
+    Group::Text.row(
         "URL_ENCODE_PARAM",
         "The text as a parameter of a URL.",
         &[call(&[S], S, Body::Text(url_encode))],
         &[("URL_ENCODE_PARAM('a b&c')", "a+b%26c")],
     ),
-    row(
+    Group::Text.row(
         "URL_DECODE_PARAM",
         "The text that a parameter of a URL stands for.",
         &[call(&[S], S, Body::Row(url_decode))],
         &[("URL_DECODE_PARAM('a+b%26c')", "a b&c")],
     ),
-    row(
+    Group::Text.row(
         "URL_EXTRACT_PROTOCOL",
         "The protocol of a URL.",
         &[call(&[S], S, Body::Row(|row| part(row, |url| url.protocol)))],
         &[("URL_EXTRACT_PROTOCOL('https://x.org/a')", "https")],
     ),
-    row(
+    Group::Text.row(
         "URL_EXTRACT_HOST",
         "The host of a URL.",
         &[call(&[S], S, Body::Row(|row| part(row, |url| url.host)))],
         &[("URL_EXTRACT_HOST('https://u@x.org:8080/a')", "x.org")],
     ),
-    row(
+    Group::Text.row(
         "URL_EXTRACT_PORT",
         "The port of a URL.",
         &[call(&[S], N, Body::Row(url_port))],
         &[("URL_EXTRACT_PORT('https://x.org:8080/a')", "8080")],
     ),
-    row(
+    Group::Text.row(
         "URL_EXTRACT_PATH",
         "The path of a URL.",
         &[call(&[S], S, Body::Row(|row| part(row, |url| Some(url.path))))],
         &[("URL_EXTRACT_PATH('https://x.org/a/b?c=1')", "/a/b")],
     ),
-    row(
+    Group::Text.row(
         "URL_EXTRACT_QUERY",
         "The query of a URL.",
         &[call(&[S], S, Body::Row(|row| part(row, |url| url.query)))],
         &[("URL_EXTRACT_QUERY('https://x.org/a?c=1#d')", "c=1")],
     ),
-    row(
+    Group::Text.row(
         "URL_EXTRACT_FRAGMENT",
         "The fragment of a URL.",
         &[call(&[S], S, Body::Row(|row| part(row, |url| url.fragment)))],
         &[("URL_EXTRACT_FRAGMENT('https://x.org/a?c=1#d')", "d")],
     ),
-    row(
+    Group::Text.row(
         "URL_EXTRACT_PARAMETER",
         "One parameter of the query of a URL.",
         &[call(&[S, S], S, Body::Row(url_parameter))],
