@@ -158,7 +158,7 @@ pub(super) fn is_in(held: &[Held], rows: usize) -> Result<BooleanArray> {
 pub(super) fn make_map(row: &[Value]) -> std::result::Result<Value, RowCause> {
     let entries = row.chunks_exact(2).map(|entry| (entry[0].clone(), entry[1].clone()));
     let entries = entries.filter(|(key, _)| !key.is_null());
-    Ok(crate::functions::map_of(entries))
+    Ok(Value::map(entries))
 }
 
 /// A field of a struct: null where the struct is.

@@ -282,5 +282,10 @@ pub(super) fn items(arguments: &[Value], index: usize) -> &[Value] {
     }
 }
 
+/// An array of texts.
+pub(super) fn texts<'t>(parts: impl Iterator<Item = &'t str>) -> Value {
+    Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
+}
+
 /// The longest text or array a function makes: a short statement must not fill the memory.
 pub(super) const RESULT_MAX: usize = 1 << 20;
