@@ -1,10 +1,11 @@
 //! Operations on whole columns, with Arrow's kernels where there are some.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_arith::boolean::{is_null, or_kleene};
+use arrow_arith::boolean::{and_kleene, is_null, or_kleene};
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, Datum, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, Datum, StringArray, UInt32Array};
 use arrow_ord::cmp;
 use arrow_schema::ArrowError;
 use arrow_select::{filter::prep_null_mask_filter, nullif::nullif, take::take};
@@ -153,6 +154,33 @@ pub(super) fn is_in(held: &[Held], rows: usize) -> Result<BooleanArray> {
         });
     }
     Ok(found.unwrap_or_else(|| BooleanArray::from(vec![false; rows])))
+}
+
+/// The operand among constants of its type; unknown where it is null, or may be the null among them.
+pub(super) fn is_in_set(
+    held: &Held,
+    values: &HashSet<Value>,
+    has_null: bool,
+    rows: usize,
+) -> BooleanArray {
+    let known = |row| match held.value(row) {
+        Value::Null => None,
+        value if values.contains(&value) => Some(true),
+        _ => (!has_null).then_some(false),
+    };
+    (0..rows).map(known).collect()
+}
+
+/// The first operand not below the second and not above the third.
+pub(super) fn is_between(held: &[Held], rows: usize) -> Result<BooleanArray> {
+    let low = compare(BinaryOperator::GreaterOrEqual, &held[0], &held[1], rows)?;
+    let high = compare(BinaryOperator::LessOrEqual, &held[0], &held[2], rows)?;
+    Ok(and_kleene(&low, &high)?)
+}
+
+/// A function of one text over a column of texts.
+pub(super) fn each_text(array: &ArrayRef, function: fn(&str) -> String) -> StringArray {
+    array.as_string::<i32>().iter().map(|text| text.map(function)).collect()
 }
 
 pub(super) fn make_map(row: &[Value]) -> std::result::Result<Value, RowCause> {
