@@ -34,6 +34,7 @@ use crate::query::push::{Ended, Wanted, push};
 use crate::session::Session;
 use crate::show::{describe, describe_function, lines, show};
 use crate::supervisor::watch_over;
+use crate::topics;
 
 /// Queries of callers that run at the same time: each holds what one fetch brings until its caller takes it.
 const QUERIES_MAX: usize = 1_000;
@@ -292,7 +293,7 @@ impl Run {
         let asked = print(hall.transport(), &topic, wanted, &self.answers);
         match self.until_closed(Box::pin(asked)).await {
             Err(error) if error.outcome() == Outcome::UnknownTopic => {
-                Err(hall.unknown_topic(&wanted.topic).await.into())
+                Err(topics::unknown(&**hall.transport(), &wanted.topic).await.into())
             }
             ended => self.ended(ended?).await,
         }

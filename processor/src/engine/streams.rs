@@ -14,6 +14,7 @@ use crate::plan::build::plan_records;
 use crate::plan::declare::{DefaultFormats, SourceProperties, Stream};
 use crate::query::insert::Inserter;
 use crate::session::Session;
+use crate::topics::find_or_create;
 
 /// CREATE STREAM (columns)
 pub(super) async fn create_stream(
@@ -40,7 +41,7 @@ pub(super) async fn create_stream(
     let keys = create.columns.iter().filter(is_key).count();
     let defaults = session.default_formats(keys, create.columns.len() - keys)?;
     let stream = Stream::declared_by(create, &properties, defaults)?;
-    hall.find_or_create_topic(&stream.topic, &properties, None).await?;
+    find_or_create(&**hall.transport(), &stream.topic, &properties, None).await?;
     hall.change(&mut changing, vec![Change::PutStream(Box::new(stream))]).await?;
     Ok(Answer::Done(format!("Stream {name} created")))
 }
@@ -82,7 +83,7 @@ pub(super) async fn create_as(
     }
     let described = hall.transport().describe_topic(source.topic.clone()).await?;
     let partitions = u32::try_from(described.partitions.len()).ok();
-    hall.find_or_create_topic(&stream.topic, &properties, partitions).await?;
+    find_or_create(&**hall.transport(), &stream.topic, &properties, partitions).await?;
     let new = NewQuery {
         id: properties.query_id,
         id_prefix: format!("CSAS_{}", name.to_uppercase()),
