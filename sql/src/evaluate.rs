@@ -4,6 +4,8 @@
 //! Errors in what a CASE, AND or OR did not need for a row are not reported.
 
 mod arithmetic;
+mod error;
+mod held;
 mod kernels;
 mod node;
 mod row_errors;
@@ -15,8 +17,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_schema::ArrowError;
 
-pub use self::kernels::EvaluateError;
-use self::kernels::{Result, null_is_false};
+pub use self::error::EvaluateError;
+use self::error::Result;
+use self::kernels::null_is_false;
 pub(crate) use self::node::{Node, Operation};
 pub use self::row_errors::RowError;
 use self::run::column_of;

@@ -13,9 +13,11 @@ use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow_select::{take::take, zip::zip};
 
 use super::arithmetic::{calculate, out_of_range};
+use super::error::{BATCH_BYTES_MAX, EvaluateError, Result};
+use super::held::Held;
 use super::kernels::{
-    BATCH_BYTES_MAX, EvaluateError, Held, Result, compare, each_text, field, has_zero, index,
-    is_between, is_in, is_in_set, kernel_pattern, make_map, null_is_false,
+    compare, each_text, field, has_zero, index, is_between, is_in, is_in_set, kernel_pattern,
+    make_map, null_is_false,
 };
 use super::node::{Node, Operation};
 use super::row_errors::{RowError, RowErrors};
