@@ -23,5 +23,6 @@ pub mod serve;
 pub mod session;
 pub mod show;
 pub mod supervisor;
+pub mod topics;
 
 pub use engine::{Engine, EngineConfig};

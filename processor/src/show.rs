@@ -1,4 +1,4 @@
-//! SHOW, DESCRIBE and EXPLAIN: what is there, as tables.
+//! SHOW and DESCRIBE: what is there, as tables.
 
 use protocol::id::{Offset, Timestamp};
 use protocol::verbs::TopicDescription;

@@ -6,6 +6,7 @@
 mod expression;
 mod print;
 mod query;
+pub(crate) mod rank;
 mod statement;
 
 pub use expression::{

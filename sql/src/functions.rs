@@ -2,12 +2,16 @@
 //!
 //! Aggregates are not here: they have state, which is the processor's.
 
+mod encoding;
 pub mod function;
 pub(crate) mod java_time;
+mod json;
+mod json_path;
+mod mask;
 mod nested;
 mod number;
+mod regexp;
 pub mod table;
 mod text;
 mod time;
-
-pub(crate) use nested::map_of;
+mod url;

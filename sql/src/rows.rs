@@ -3,14 +3,22 @@
 //! This is the unit that flows between operators. It has no operators itself beyond choosing, joining end to end and
 //! renaming; computing columns is [`crate::evaluate`]'s.
 
+mod builder;
+mod error;
+
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, UInt32Array};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, UInt32Array, new_empty_array,
+};
 use arrow_schema::ArrowError;
 use arrow_select::{concat::concat, filter::FilterBuilder, take::take};
 
+pub use self::builder::RowsBuilder;
+pub use self::error::RowsError;
+use self::error::{check_columns, check_length};
 use crate::schema::{Column, ColumnRef, Pseudo, Schema};
-use crate::value::{ColumnBuilder, Value, ValueError};
+use crate::value::Value;
 
 /// What a row does to the collection it flows into.
 ///
@@ -23,60 +31,6 @@ pub enum Change {
     Insert,
     /// The row with this key is gone; only its key columns count.
     Delete,
-}
-
-/// Why columns do not make rows.
-#[derive(Debug, thiserror::Error)]
-pub enum RowsError {
-    /// Another number of columns than the schema says.
-    #[error("the schema has {expected} {part} columns, {found} were given")]
-    ColumnCount {
-        /// Key or value.
-        part: &'static str,
-        /// As the schema says.
-        expected: usize,
-        /// As given.
-        found: usize,
-    },
-    /// A column of another type than the schema says.
-    #[error("the column {name} must be {expected}, the array given for it is {found}")]
-    ColumnType {
-        /// The column.
-        name: String,
-        /// The Arrow type the schema asks for.
-        expected: String,
-        /// The Arrow type given.
-        found: String,
-    },
-    /// Columns of different lengths.
-    #[error("the column {name} has {found} rows, there are {expected}")]
-    ColumnLength {
-        /// The column.
-        name: String,
-        /// Rows there are.
-        expected: usize,
-        /// Rows the column has.
-        found: usize,
-    },
-    /// Batches of different schemas can't be one.
-    #[error("the batches have different columns: {expected} and {found}")]
-    Schemas {
-        /// Of the first batch.
-        expected: String,
-        /// Of the one that differs.
-        found: String,
-    },
-    /// A value of another type than its column.
-    #[error("column {name}: {source}")]
-    Value {
-        /// The column.
-        name: String,
-        /// What is wrong with the value.
-        source: ValueError,
-    },
-    /// A kernel refused.
-    #[error("a column could not be built: {0}")]
-    Arrow(#[from] ArrowError),
 }
 
 /// What [`Rows`] are made of; all columns have the same length.
@@ -126,7 +80,18 @@ impl Rows {
 
     /// No rows.
     pub fn empty(schema: Arc<Schema>) -> Self {
-        RowsBuilder::new(schema, 0).finish()
+        let columns = |columns: &[Column]| {
+            columns.iter().map(|column| new_empty_array(&column.sql_type.to_arrow())).collect()
+        };
+        Self {
+            key: columns(schema.key()),
+            value: columns(schema.value()),
+            schema,
+            times: Vec::<i64>::new().into(),
+            partitions: Vec::<i32>::new().into(),
+            offsets: Vec::<i64>::new().into(),
+            changes: Arc::default(),
+        }
     }
 
     /// The columns there are.
@@ -366,130 +331,29 @@ pub struct Row {
     pub change: Change,
 }
 
-/// Collects rows one by one.
-#[derive(Debug)]
-pub struct RowsBuilder {
-    schema: Arc<Schema>,
-    key: Vec<ColumnBuilder>,
-    value: Vec<ColumnBuilder>,
-    times: Vec<i64>,
-    partitions: Vec<Option<i32>>,
-    offsets: Vec<Option<i64>>,
-    changes: Vec<Change>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::SqlType;
 
-impl RowsBuilder {
-    /// An empty batch with room for `capacity` rows.
-    pub fn new(schema: Arc<Schema>, capacity: usize) -> Self {
-        let builders = |columns: &[Column]| {
-            columns.iter().map(|c| ColumnBuilder::new(&c.sql_type, capacity)).collect()
+    #[test]
+    fn no_rows_are_rows_of_any_schema() {
+        let types = [SqlType::Decimal { precision: 6, scale: 2 }, SqlType::Timestamp];
+        let nested = SqlType::Map(Box::new(SqlType::String), Box::new(SqlType::Int));
+        let column = |(name, sql_type)| Column::new(name, sql_type);
+        let key = vec![column(("K", SqlType::Array(Box::new(nested))))];
+        let value = ["A", "B"].into_iter().zip(types).map(column).collect();
+        let schema = Arc::new(Schema::new(key, value).unwrap());
+        let (none, made) = (Rows::empty(Arc::clone(&schema)), RowsBuilder::new(schema, 0).finish());
+        let parts = RowsParts {
+            key: none.key().to_vec(),
+            value: none.value().to_vec(),
+            times: none.times().clone(),
+            partitions: none.partitions().clone(),
+            offsets: none.offsets().clone(),
+            changes: none.changes().to_vec(),
         };
-        Self {
-            key: builders(schema.key()),
-            value: builders(schema.value()),
-            schema,
-            times: Vec::with_capacity(capacity),
-            partitions: Vec::with_capacity(capacity),
-            offsets: Vec::with_capacity(capacity),
-            changes: Vec::with_capacity(capacity),
-        }
+        assert!(Rows::new(Arc::clone(none.schema()), parts).is_ok());
+        assert!(Rows::concat(&[none, made]).unwrap().unwrap().is_empty());
     }
-
-    /// How many rows it has.
-    pub fn len(&self) -> usize {
-        self.changes.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    /// Adds a row.
-    ///
-    /// # Errors
-    /// [`RowsError::ColumnCount`] or [`RowsError::Value`] when the row does not fit the schema.
-    ///
-    /// # After an error
-    /// The batch is as it was.
-    pub fn push(&mut self, row: &Row) -> Result<(), RowsError> {
-        check_values("key", self.schema.key(), &row.key)?;
-        check_values("value", self.schema.value(), &row.value)?;
-        let builders = self.key.iter_mut().chain(&mut self.value);
-        let columns = self.schema.columns().map(|(_, column)| column);
-        for ((builder, value), column) in
-            builders.zip(row.key.iter().chain(&row.value)).zip(columns)
-        {
-            builder
-                .push(value)
-                .map_err(|source| RowsError::Value { name: column.name.clone(), source })?;
-        }
-        self.times.push(row.time);
-        self.partitions.push(row.partition);
-        self.offsets.push(row.offset);
-        self.changes.push(row.change);
-        Ok(())
-    }
-
-    /// The rows; the builder is empty again.
-    pub fn finish(&mut self) -> Rows {
-        let changes: Vec<Change> = std::mem::take(&mut self.changes);
-        Rows {
-            schema: Arc::clone(&self.schema),
-            key: self.key.iter_mut().map(ColumnBuilder::finish).collect(),
-            value: self.value.iter_mut().map(ColumnBuilder::finish).collect(),
-            times: std::mem::take(&mut self.times).into(),
-            partitions: std::mem::take(&mut self.partitions).into(),
-            offsets: std::mem::take(&mut self.offsets).into(),
-            changes: changes.into(),
-        }
-    }
-}
-
-fn check_values(part: &'static str, columns: &[Column], values: &[Value]) -> Result<(), RowsError> {
-    if columns.len() != values.len() {
-        let (expected, found) = (columns.len(), values.len());
-        return Err(RowsError::ColumnCount { part, expected, found });
-    }
-    match columns.iter().zip(values).find(|(column, value)| !value.is_of(&column.sql_type)) {
-        None => Ok(()),
-        Some((column, value)) => Err(RowsError::Value {
-            name: column.name.clone(),
-            source: ValueError::WrongType {
-                expected: column.sql_type.clone(),
-                found: value.to_string().chars().take(60).collect(),
-            },
-        }),
-    }
-}
-
-fn check_columns(
-    part: &'static str,
-    columns: &[Column],
-    arrays: &[ArrayRef],
-    rows: usize,
-) -> Result<(), RowsError> {
-    if columns.len() != arrays.len() {
-        let (expected, found) = (columns.len(), arrays.len());
-        return Err(RowsError::ColumnCount { part, expected, found });
-    }
-    for (column, array) in columns.iter().zip(arrays) {
-        let expected = column.sql_type.to_arrow();
-        if *array.data_type() != expected {
-            return Err(RowsError::ColumnType {
-                name: column.name.clone(),
-                expected: expected.to_string(),
-                found: array.data_type().to_string(),
-            });
-        }
-        check_length(&column.name, array.len(), rows)?;
-    }
-    Ok(())
-}
-
-fn check_length(name: &str, found: usize, expected: usize) -> Result<(), RowsError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(RowsError::ColumnLength { name: name.to_owned(), expected, found })
 }

@@ -9,7 +9,7 @@ use sql::schema::Column;
 use sql::value::{SqlType, Value};
 
 use super::codec::{Decode, Encode, Malformed, excerpt, read_base64, write_base64};
-use super::json::from_number_text;
+use super::numbers::from_number_text;
 
 /// Reads delimited payloads.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ pub mod codec;
 pub mod delimited;
 pub mod json;
 pub mod kafka;
+mod numbers;
 pub mod rows;
 pub mod table;
 

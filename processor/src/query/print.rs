@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use client::transport::Transport;
-use protocol::id::TopicName;
+use protocol::batch::Batch;
+use protocol::id::{Offset, Partition, TopicName};
 use protocol::verbs::Position;
 use sql::ast::Print;
 use sql::value::{SqlType, Value, timestamp_text};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::push::{Ended, open_source};
-use crate::answer::{Answer, Answers, Table};
+use crate::answer::{Answer, Answers, Gone, Table};
 use crate::error::{Error, Result};
 use crate::flow::source::{Arrival, FETCH_WAIT_MS, PARTITIONS_INTERVAL, Source};
 
@@ -93,12 +94,15 @@ pub async fn print(
 }
 
 async fn run(mut source: Source, print: &Print, answers: &Answers) -> Result<Ended> {
-    let interval = print.interval.unwrap_or(1).max(1);
-    let mut left = print.limit.unwrap_or(u64::MAX);
-    let (mut seen, mut told) = (0_u64, false);
-    let mut scratch = Vec::new();
+    let mut printer = Printer {
+        answers,
+        interval: print.interval.unwrap_or(1).max(1),
+        left: print.limit.unwrap_or(u64::MAX),
+        seen: 0,
+        scratch: Vec::new(),
+    };
     let mut look_at = Instant::now() + PARTITIONS_INTERVAL;
-    while left > 0 {
+    while printer.left > 0 {
         if look_at <= Instant::now() {
             // What cannot be asked now is asked the next time; a broker that is gone shows in the fetch.
             let _ = source.add_new_partitions().await;
@@ -113,60 +117,78 @@ async fn run(mut source: Source, print: &Print, answers: &Answers) -> Result<End
             Err(error) => return Err(error.into()),
         };
         for arrival in arrivals {
-            let (partition, batch, from) = match arrival {
-                Arrival::Batch { partition, batch, from, .. } => (partition, batch, from),
-                Arrival::Gap { cause, .. } => {
-                    let _ = answers.send(Answer::Notice(cause.to_string())).await;
-                    continue;
-                }
-                Arrival::Lost { partition, .. } => {
-                    source.seek_earliest(partition).await?;
-                    continue;
-                }
-                Arrival::Failed(cause) if cause.outcome.may_retry() => {
-                    sleep(BACKOFF).await;
-                    continue;
-                }
-                Arrival::Failed(cause) => return Err(Error::Client(cause.into())),
-            };
-            let mut rows = Vec::new();
-            let records = match batch.records(&mut scratch) {
-                Ok(records) => records,
-                Err(error) => {
-                    let _ = answers
-                        .send(Answer::Notice(format!("partition {partition}: {error}")))
-                        .await;
-                    continue;
-                }
-            };
-            for view in records.flatten().filter(|view| view.offset >= from) {
-                let looks = (Looks::of(view.key), Looks::of(view.value));
-                if !std::mem::replace(&mut told, true) {
-                    let (key, value) = (looks.0.name(), looks.1.name());
-                    let notice = format!("key format: {key}, value format: {value}");
-                    if answers.send(Answer::Notice(notice)).await.is_err() {
+            match arrival {
+                Arrival::Batch { partition, batch, from, .. } => {
+                    if printer.batch(partition, &batch, from).await.is_err() {
                         return Ok(Ended::Gone);
                     }
                 }
-                seen += 1;
-                if left == 0 || !(seen - 1).is_multiple_of(interval) {
-                    continue;
+                // That nobody listens any more shows in the next rows.
+                Arrival::Gap { cause, .. } => {
+                    let _ = answers.send(Answer::Notice(cause.to_string())).await;
                 }
-                left -= 1;
-                rows.push(vec![
-                    Value::String(timestamp_text(view.timestamp.0)),
-                    Value::Int(partition.to_i32()),
-                    Value::Bigint(view.offset.get()),
-                    looks.0.show(view.key),
-                    looks.1.show(view.value),
-                ]);
-            }
-            if !rows.is_empty() && answers.send(Answer::Rows(rows)).await.is_err() {
-                return Ok(Ended::Gone);
+                Arrival::Lost { partition, .. } => {
+                    source.seek_earliest(partition).await?;
+                }
+                Arrival::Failed(cause) if cause.outcome.may_retry() => sleep(BACKOFF).await,
+                Arrival::Failed(cause) => return Err(Error::Client(cause.into())),
             }
         }
     }
     Ok(Ended::Limit)
+}
+
+/// What is printed of the records that come.
+struct Printer<'a> {
+    answers: &'a Answers,
+    /// Of so many records one is printed, the first of them.
+    interval: u64,
+    /// Records that may still be printed.
+    left: u64,
+    /// Records that have come so far.
+    seen: u64,
+    scratch: Vec<u8>,
+}
+
+impl Printer<'_> {
+    /// Prints what is wanted of a batch; before the first record of all, what the records look like.
+    async fn batch(
+        &mut self,
+        partition: Partition,
+        batch: &Batch,
+        from: Offset,
+    ) -> std::result::Result<(), Gone> {
+        let mut rows = Vec::new();
+        let records = match batch.records(&mut self.scratch) {
+            Ok(records) => records,
+            Err(error) => {
+                let notice = format!("partition {partition}: {error}");
+                let _ = self.answers.send(Answer::Notice(notice)).await;
+                return Ok(());
+            }
+        };
+        for view in records.flatten().filter(|view| view.offset >= from) {
+            let (key, value) = (Looks::of(view.key), Looks::of(view.value));
+            if self.seen == 0 {
+                let (key, value) = (key.name(), value.name());
+                let notice = format!("key format: {key}, value format: {value}");
+                self.answers.send(Answer::Notice(notice)).await?;
+            }
+            self.seen += 1;
+            if self.left == 0 || !(self.seen - 1).is_multiple_of(self.interval) {
+                continue;
+            }
+            self.left -= 1;
+            rows.push(vec![
+                Value::String(timestamp_text(view.timestamp.0)),
+                Value::Int(partition.to_i32()),
+                Value::Bigint(view.offset.get()),
+                key.show(view.key),
+                value.show(view.value),
+            ]);
+        }
+        if rows.is_empty() { Ok(()) } else { self.answers.send(Answer::Rows(rows)).await }
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     Assert, BinaryOperator, ColumnDefinition, ColumnRole, ConnectorKind, CreateAs, CreateSource,
     Emit, Expr, ExprKind, InsertValues, Join, JoinKind, Literal, Name, Print, Properties, Query,
     QueryTarget, SelectItem, Shown, Source, SourceKind, SpanUnit, Statement, TimeSpan, TypeName,
-    Window, WindowShape, Within,
+    Window, WindowShape, Within, rank,
 };
 use crate::words::{quoted, text_literal};
 
@@ -390,19 +390,6 @@ impl Display for TypeName {
             Self::Created(name, _) => write!(f, "{name}"),
         }
     }
-}
-
-/// How tightly expressions bind, as [`crate::parse`] says.
-mod rank {
-    pub(super) const LAMBDA: u8 = 0;
-    pub(super) const OR: u8 = 1;
-    pub(super) const AND: u8 = 2;
-    pub(super) const NOT: u8 = 3;
-    pub(super) const COMPARE: u8 = 4;
-    pub(super) const ADD: u8 = 5;
-    pub(super) const MULTIPLY: u8 = 6;
-    pub(super) const SIGN: u8 = 7;
-    pub(super) const CLOSED: u8 = 8;
 }
 
 fn operator_rank(operator: BinaryOperator) -> u8 {

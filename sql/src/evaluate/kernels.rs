@@ -1,90 +1,20 @@
 //! Operations on whole columns, with Arrow's kernels where there are some.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow_arith::boolean::{is_null, or_kleene};
+use arrow_arith::boolean::{and_kleene, is_null, or_kleene};
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, Datum, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, StringArray, UInt32Array};
 use arrow_ord::cmp;
-use arrow_schema::ArrowError;
 use arrow_select::{filter::prep_null_mask_filter, nullif::nullif, take::take};
 
 use super::arithmetic::compare_values;
+use super::error::Result;
+use super::held::Held;
 use crate::ast::BinaryOperator;
 use crate::error::RowCause;
-use crate::schema::ColumnRef;
-use crate::value::{Value, ValueError};
-
-/// Why an expression could not be evaluated at all. A batch with the schema that the expression was compiled for has
-/// none of these.
-#[derive(Debug, thiserror::Error)]
-pub enum EvaluateError {
-    /// The batch has no such column.
-    #[error("the batch has no column at {place:?}")]
-    Column {
-        /// Where the column should be.
-        place: ColumnRef,
-    },
-    /// The values would fill the memory.
-    #[error(
-        "the expression could not be evaluated: its values take more than {BATCH_BYTES_MAX} bytes for {rows} rows; make its texts and arrays shorter"
-    )]
-    TooLarge {
-        /// Rows of the batch.
-        rows: usize,
-    },
-    /// A kernel refused.
-    #[error("the expression could not be evaluated: {0}")]
-    Arrow(#[from] ArrowError),
-    /// A value is not of the type it was checked to have.
-    #[error("the expression could not be evaluated: {0}")]
-    Value(#[from] ValueError),
-}
-
-/// The most bytes of texts and items that an expression may make for a batch, all of its operations together; rows
-/// beyond it have no value.
-pub(super) const BATCH_BYTES_MAX: usize = 1 << 28;
-
-/// What evaluating gives.
-pub(crate) type Result<T> = std::result::Result<T, EvaluateError>;
-
-/// The values of an operand: one a row, or one for all of them.
-pub(crate) enum Held {
-    Column(ArrayRef),
-    Same(ArrayRef),
-}
-
-impl Held {
-    pub(super) fn array(&self) -> &ArrayRef {
-        match self {
-            Self::Column(array) | Self::Same(array) => array,
-        }
-    }
-
-    pub(super) fn is_same(&self) -> bool {
-        matches!(self, Self::Same(_))
-    }
-
-    pub(super) fn value(&self, row: usize) -> Value {
-        Value::read(self.array(), if self.is_same() { 0 } else { row })
-    }
-
-    /// Compiling has seen to it that this is a condition.
-    pub(super) fn booleans(&self, rows: usize) -> Result<BooleanArray> {
-        Ok(match self {
-            Self::Column(array) => array.as_boolean().clone(),
-            Self::Same(array) => {
-                take(array, &UInt32Array::from(vec![0; rows]), None)?.as_boolean().clone()
-            }
-        })
-    }
-}
-
-impl Datum for Held {
-    fn get(&self) -> (&dyn Array, bool) {
-        (self.array(), self.is_same())
-    }
-}
+use crate::value::Value;
 
 pub(super) fn null_is_false(mask: &BooleanArray) -> BooleanArray {
     if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() }
@@ -155,10 +85,37 @@ pub(super) fn is_in(held: &[Held], rows: usize) -> Result<BooleanArray> {
     Ok(found.unwrap_or_else(|| BooleanArray::from(vec![false; rows])))
 }
 
+/// The operand among constants of its type; unknown where it is null, or may be the null among them.
+pub(super) fn is_in_set(
+    held: &Held,
+    values: &HashSet<Value>,
+    has_null: bool,
+    rows: usize,
+) -> BooleanArray {
+    let known = |row| match held.value(row) {
+        Value::Null => None,
+        value if values.contains(&value) => Some(true),
+        _ => (!has_null).then_some(false),
+    };
+    (0..rows).map(known).collect()
+}
+
+/// The first operand not below the second and not above the third.
+pub(super) fn is_between(held: &[Held], rows: usize) -> Result<BooleanArray> {
+    let low = compare(BinaryOperator::GreaterOrEqual, &held[0], &held[1], rows)?;
+    let high = compare(BinaryOperator::LessOrEqual, &held[0], &held[2], rows)?;
+    Ok(and_kleene(&low, &high)?)
+}
+
+/// A function of one text over a column of texts.
+pub(super) fn each_text(array: &ArrayRef, function: fn(&str) -> String) -> StringArray {
+    array.as_string::<i32>().iter().map(|text| text.map(function)).collect()
+}
+
 pub(super) fn make_map(row: &[Value]) -> std::result::Result<Value, RowCause> {
     let entries = row.chunks_exact(2).map(|entry| (entry[0].clone(), entry[1].clone()));
     let entries = entries.filter(|(key, _)| !key.is_null());
-    Ok(crate::functions::map_of(entries))
+    Ok(Value::map(entries))
 }
 
 /// A field of a struct: null where the struct is.

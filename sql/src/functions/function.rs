@@ -43,6 +43,19 @@ pub enum Group {
     Nested,
 }
 
+impl Group {
+    /// A function of this group that is null when any argument is: a row of its table.
+    pub(super) const fn row(
+        self,
+        name: &'static str,
+        doc: &'static str,
+        signatures: &'static [Signature],
+        examples: &'static [(&'static str, &'static str)],
+    ) -> Function {
+        Function { name, group: self, doc, signatures, examples, sees_nulls: false }
+    }
+}
+
 /// One way to call a function.
 pub struct Signature {
     /// The types of its arguments.
@@ -267,6 +280,11 @@ pub(super) fn items(arguments: &[Value], index: usize) -> &[Value] {
         Some(Value::Array(items)) => items,
         _ => &[],
     }
+}
+
+/// An array of texts.
+pub(super) fn texts<'t>(parts: impl Iterator<Item = &'t str>) -> Value {
+    Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
 }
 
 /// The longest text or array a function makes: a short statement must not fill the memory.

@@ -12,19 +12,10 @@ const D: Type = Type::Double;
 const E: Type = Type::Decimal;
 const T: Type = Type::Any('T');
 
-const fn row(
-    name: &'static str,
-    doc: &'static str,
-    signatures: &'static [Signature],
-    examples: &'static [(&'static str, &'static str)],
-) -> Function {
-    Function { name, group: Group::Number, doc, signatures, examples, sees_nulls: false }
-}
-
 /// A function from one float to another.
 macro_rules! float_function {
     ($name:literal, $doc:literal, $body:expr, $example:literal, $result:literal) => {
-        row(
+        Group::Number.row(
             $name,
             $doc,
             &[call(&[D], D, Body::Row(|row| Ok(Value::Double($body(float(row, 0))))))],
@@ -35,7 +26,7 @@ macro_rules! float_function {
 
 /// All of them.
 pub(super) const FUNCTIONS: &[Function] = &[
-    row(
+    Group::Number.row(
         "ABS",
         "The number without its sign.",
         &[
@@ -46,7 +37,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("ABS(-5)", "5"), ("ABS(-1.50)", "1.50")],
     ),
-    row(
+    Group::Number.row(
         "CEIL",
         "The least whole number that is not below.",
         &[
@@ -57,7 +48,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("CEIL(1.2E0)", "2.0"), ("CEIL(-1.20)", "-1.00")],
     ),
-    row(
+    Group::Number.row(
         "FLOOR",
         "The greatest whole number that is not above.",
         &[
@@ -68,7 +59,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("FLOOR(1.8E0)", "1.0"), ("FLOOR(-1.20)", "-2.00")],
     ),
-    row(
+    Group::Number.row(
         "ROUND",
         "The nearest whole number, or number with so many digits after the point; halves go up.",
         &[
@@ -86,7 +77,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("ROUND(12.345, 2)", "12.350"),
         ],
     ),
-    row(
+    Group::Number.row(
         "TRUNC",
         "The number without its digits after the point.",
         &[
@@ -95,7 +86,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("TRUNC(-1.8E0)", "-1"), ("TRUNC(1.85)", "1.00")],
     ),
-    row(
+    Group::Number.row(
         "SIGN",
         "-1, 0 or 1.",
         &[call(&[D], I, Body::Row(sign))],
@@ -116,19 +107,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     float_function!("TANH", "The hyperbolic tangent.", f64::tanh, "TANH(0)", "0.0"),
     float_function!("DEGREES", "Radians as degrees.", f64::to_degrees, "DEGREES(0)", "0.0"),
     float_function!("RADIANS", "Degrees as radians.", f64::to_radians, "RADIANS(0)", "0.0"),
-    row(
+    Group::Number.row(
         "ATAN2",
         "The angle of a point, y first.",
         &[call(&[D, D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).atan2(float(row, 1))))))],
         &[("ATAN2(0, 1)", "0.0")],
     ),
-    row(
+    Group::Number.row(
         "PI",
         "The circle's number.",
         &[call(&[], D, Body::Row(|_| Ok(Value::Double(std::f64::consts::PI))))],
         &[("PI()", "3.141592653589793")],
     ),
-    row(
+    Group::Number.row(
         "LOG",
         "The natural logarithm, or that to the base given first.",
         &[
@@ -141,7 +132,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("LOG(1)", "0.0"), ("ROUND(LOG(2, 8), 3)", "3.0")],
     ),
-    row(
+    Group::Number.row(
         "POWER",
         "The first number to the power of the second.",
         &[call(&[D, D], D, Body::Row(|row| Ok(Value::Double(float(row, 0).powf(float(row, 1))))))],
@@ -149,7 +140,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Number.row(
             "GREATEST",
             "The greatest of the values that are not null.",
             &[Signature {
@@ -163,7 +154,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Number.row(
             "LEAST",
             "The least of the values that are not null.",
             &[Signature {
@@ -182,7 +173,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             &[("LEAST(3, NULL, 7)", "3")],
         )
     },
-    row(
+    Group::Number.row(
         "GEO_DISTANCE",
         "Kilometres (or MILES) between two points given as latitude and longitude in degrees.",
         &[
@@ -196,7 +187,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Number.row(
             "COALESCE",
             "The first value that is not null.",
             &[Signature { takes: &[T], variadic: true, gives: T, body: Body::Row(first) }],
@@ -205,7 +196,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Number.row(
             "IFNULL",
             "The first value, or the second where that is null.",
             &[call(&[T, T], T, Body::Row(first))],
@@ -214,7 +205,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Number.row(
             "NULLIF",
             "The first value, or null where the second is the same.",
             &[call(
@@ -227,7 +218,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     },
     Function {
         sees_nulls: true,
-        ..row(
+        ..Group::Number.row(
             "AS_VALUE",
             "The value as it is: puts a copy of a key column among the value columns.",
             &[call(&[T], T, Body::Row(same))],

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use super::function::{Function, Group};
-use super::{nested, number, text, time};
+use super::{encoding, json, mask, nested, number, regexp, text, time, url};
 
 /// Functions over many rows. What they compute is the processor's; a name among these is no function of one row.
 const AGGREGATES: [&str; 17] = [
@@ -30,7 +30,17 @@ const AGGREGATES: [&str; 17] = [
 
 /// All functions, by group and in the order of their tables.
 pub fn all() -> impl Iterator<Item = &'static Function> {
-    let tables = [text::FUNCTIONS, number::FUNCTIONS, time::FUNCTIONS, nested::FUNCTIONS];
+    let tables = [
+        text::FUNCTIONS,
+        regexp::FUNCTIONS,
+        mask::FUNCTIONS,
+        encoding::FUNCTIONS,
+        url::FUNCTIONS,
+        number::FUNCTIONS,
+        time::FUNCTIONS,
+        json::FUNCTIONS,
+        nested::FUNCTIONS,
+    ];
     tables.into_iter().flatten()
 }
 

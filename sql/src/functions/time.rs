@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::function::{
-    Body, Function, Group, RowFunction, RowResult, Signature, Type, call, text, whole,
-};
+use super::function::{Body, Function, Group, RowFunction, RowResult, Type, call, text, whole};
 use super::java_time::{self, Pattern};
 use crate::ast::SpanUnit;
 use crate::error::RowCause;
@@ -22,18 +20,9 @@ const U: Type = Type::Unit;
 
 const DAY_MS: i64 = 86_400_000;
 
-const fn row(
-    name: &'static str,
-    doc: &'static str,
-    signatures: &'static [Signature],
-    examples: &'static [(&'static str, &'static str)],
-) -> Function {
-    Function { name, group: Group::Time, doc, signatures, examples, sees_nulls: false }
-}
-
 /// All of them.
 pub(super) const FUNCTIONS: &[Function] = &[
-    row(
+    Group::Time.row(
         "TIMESTAMPTOSTRING",
         "Milliseconds since 1970 as text by a pattern, in a zone.",
         &[
@@ -47,7 +36,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("TIMESTAMPTOSTRING(1594049400000, 'HH:mm', 'Europe/London')", "16:30"),
         ],
     ),
-    row(
+    Group::Time.row(
         "STRINGTOTIMESTAMP",
         "A text by a pattern as milliseconds since 1970.",
         &[
@@ -56,13 +45,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("STRINGTOTIMESTAMP('2020-02-12 10:46', 'yyyy-MM-dd HH:mm')", "1581504360000")],
     ),
-    row(
+    Group::Time.row(
         "FORMAT_TIMESTAMP",
         "A TIMESTAMP as text by a pattern, in a zone.",
         &[call(&[M, S], S, Body::Prepared(format)), call(&[M, S, S], S, Body::Prepared(format))],
         &[("FORMAT_TIMESTAMP(FROM_UNIXTIME(0), 'dd MMM yyyy')", "01 Jan 1970")],
     ),
-    row(
+    Group::Time.row(
         "PARSE_TIMESTAMP",
         "A text by a pattern as a TIMESTAMP.",
         &[
@@ -71,103 +60,103 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ],
         &[("PARSE_TIMESTAMP('12/02/2020', 'dd/MM/yyyy')", "2020-02-12T00:00:00.000")],
     ),
-    row(
+    Group::Time.row(
         "FORMAT_DATE",
         "A DATE as text by a pattern.",
         &[call(&[Type::Date, S], S, Body::Prepared(format_date))],
         &[("FORMAT_DATE(CAST('2020-02-12' AS DATE), 'd.M.yyyy')", "12.2.2020")],
     ),
-    row(
+    Group::Time.row(
         "PARSE_DATE",
         "A text by a pattern as a DATE.",
         &[call(&[S, S], Type::Date, Body::Prepared(|c| parse_days(c, Value::Date)))],
         &[("PARSE_DATE('12.2.2020', 'd.M.yyyy')", "2020-02-12")],
     ),
-    row(
+    Group::Time.row(
         "FORMAT_TIME",
         "A TIME as text by a pattern.",
         &[call(&[Type::Time, S], S, Body::Prepared(format))],
         &[("FORMAT_TIME(CAST('15:30:00' AS TIME), 'h:mm a')", "3:30 PM")],
     ),
-    row(
+    Group::Time.row(
         "PARSE_TIME",
         "A text by a pattern as a TIME.",
         &[call(&[S, S], Type::Time, Body::Prepared(parse_time))],
         &[("PARSE_TIME('3:30 PM', 'h:mm a')", "15:30:00")],
     ),
-    row(
+    Group::Time.row(
         "DATETOSTRING",
         "Days since 1970 as text by a pattern.",
         &[call(&[I, S], S, Body::Prepared(format_date))],
         &[("DATETOSTRING(18304, 'yyyy-MM-dd')", "2020-02-12")],
     ),
-    row(
+    Group::Time.row(
         "STRINGTODATE",
         "A text by a pattern as days since 1970.",
         &[call(&[S, S], I, Body::Prepared(|c| parse_days(c, Value::Int)))],
         &[("STRINGTODATE('2020-02-12', 'yyyy-MM-dd')", "18304")],
     ),
-    row(
+    Group::Time.row(
         "UNIX_TIMESTAMP",
         "A TIMESTAMP as milliseconds since 1970.",
         &[call(&[M], B, Body::Row(|row| Ok(Value::Bigint(whole(row, 0)))))],
         &[("UNIX_TIMESTAMP(CAST('1970-01-01T00:00:01' AS TIMESTAMP))", "1000")],
     ),
-    row(
+    Group::Time.row(
         "FROM_UNIXTIME",
         "Milliseconds since 1970 as a TIMESTAMP.",
         &[call(&[B], M, Body::Row(|row| Ok(Value::Timestamp(whole(row, 0)))))],
         &[("FROM_UNIXTIME(1000)", "1970-01-01T00:00:01.000")],
     ),
-    row(
+    Group::Time.row(
         "UNIX_DATE",
         "A DATE as days since 1970.",
         &[call(&[Type::Date], I, Body::Row(|row| days(whole(row, 0), Value::Int)))],
         &[("UNIX_DATE(CAST('1970-01-02' AS DATE))", "1")],
     ),
-    row(
+    Group::Time.row(
         "FROM_DAYS",
         "Days since 1970 as a DATE.",
         &[call(&[I], Type::Date, Body::Row(|row| days(whole(row, 0), Value::Date)))],
         &[("FROM_DAYS(1)", "1970-01-02")],
     ),
-    row(
+    Group::Time.row(
         "TIMESTAMPADD",
         "A TIMESTAMP so many units later.",
         &[call(&[U, I, M], M, Body::Row(|row| moved(row, 1).map(Value::Timestamp)))],
         &[("TIMESTAMPADD(MINUTES, 5, FROM_UNIXTIME(0))", "1970-01-01T00:05:00.000")],
     ),
-    row(
+    Group::Time.row(
         "TIMESTAMPSUB",
         "A TIMESTAMP so many units earlier.",
         &[call(&[U, I, M], M, Body::Row(|row| moved(row, -1).map(Value::Timestamp)))],
         &[("TIMESTAMPSUB(SECONDS, 1, FROM_UNIXTIME(1000))", "1970-01-01T00:00:00.000")],
     ),
-    row(
+    Group::Time.row(
         "DATEADD",
         "A DATE so many days later.",
         &[call(&[U, I, Type::Date], Type::Date, Body::Row(|row| moved_days(row, 1)))],
         &[("DATEADD(DAYS, 1, CAST('2020-02-28' AS DATE))", "2020-02-29")],
     ),
-    row(
+    Group::Time.row(
         "DATESUB",
         "A DATE so many days earlier.",
         &[call(&[U, I, Type::Date], Type::Date, Body::Row(|row| moved_days(row, -1)))],
         &[("DATESUB(DAYS, 1, CAST('2020-03-01' AS DATE))", "2020-02-29")],
     ),
-    row(
+    Group::Time.row(
         "TIMEADD",
         "A TIME so many units later, round the clock.",
         &[call(&[U, I, Type::Time], Type::Time, Body::Row(|row| moved(row, 1).map(clock)))],
         &[("TIMEADD(HOURS, 2, CAST('23:00:00' AS TIME))", "01:00:00")],
     ),
-    row(
+    Group::Time.row(
         "TIMESUB",
         "A TIME so many units earlier, round the clock.",
         &[call(&[U, I, Type::Time], Type::Time, Body::Row(|row| moved(row, -1).map(clock)))],
         &[("TIMESUB(HOURS, 2, CAST('01:00:00' AS TIME))", "23:00:00")],
     ),
-    row(
+    Group::Time.row(
         "CONVERT_TZ",
         "What clocks show in the second zone when they show the TIMESTAMP in the first.",
         &[call(&[M, S, S], M, Body::Row(convert_tz))],

@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use super::cursor::{Cursor, DEPTH_MAX};
-use crate::ast::{BinaryOperator, Expr, ExprKind, Literal, Name, TypeName, Written};
+use crate::ast::{BinaryOperator, Expr, ExprKind, Literal, Name, TypeName, Written, rank};
 use crate::error::{Cause, Place, Result, SqlError};
 use crate::tokens::{StatementText, Token};
 use crate::value::{DECIMAL_PRECISION_MAX, Decimal, SqlType};
@@ -46,17 +46,6 @@ fn whole<T>(text: &str, parse: impl FnOnce(&mut Cursor<'_>) -> Result<T>) -> Res
     let parsed = parse(&mut cursor)?;
     cursor.finish()?;
     Ok(parsed)
-}
-
-/// The ranks of operators.
-mod rank {
-    pub(super) const OR: u8 = 1;
-    pub(super) const AND: u8 = 2;
-    pub(super) const NOT: u8 = 3;
-    pub(super) const COMPARE: u8 = 4;
-    pub(super) const ADD: u8 = 5;
-    pub(super) const MULTIPLY: u8 = 6;
-    pub(super) const SIGN: u8 = 7;
 }
 
 pub(super) fn parse_expr(cursor: &mut Cursor<'_>) -> Result<Expr> {

@@ -1,6 +1,7 @@
 //! A single value of any type: read from a column, compared, written as text.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -54,6 +55,22 @@ pub enum Value {
 }
 
 impl Value {
+    /// A MAP in which each key stands once, where it first stood, with its last value.
+    pub(crate) fn map(entries: impl Iterator<Item = (Value, Value)>) -> Self {
+        let mut places = HashMap::new();
+        let mut map: Vec<(Value, Value)> = Vec::new();
+        for (key, value) in entries {
+            match places.get(&key) {
+                Some(&place) => map[place] = (key, value),
+                None => {
+                    places.insert(key.clone(), map.len());
+                    map.push((key, value));
+                }
+            }
+        }
+        Self::Map(map)
+    }
+
     /// Whether there is no value.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
