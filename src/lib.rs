@@ -210,6 +210,12 @@ impl Thalweg {
         self.transport.clone()
     }
 
+    /// Done when a part of the broker has ended by a fault of the program. Nothing that was acknowledged is lost: close
+    /// this and open it anew. May be cancelled.
+    pub async fn fallen(&self) -> Refusal {
+        self.broker.fallen().await
+    }
+
     /// Leaves in order: queries write down where they are, calls under way finish, every log is synced and closed.
     pub async fn close(self) {
         self.engine.close().await;

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use protocol::outcome::{Outcome, Refusal};
 use storage::{ClusterId, DataFolder, Opening, ReadFiles, RealDisk, StorageError};
 use tokio::net::TcpListener;
@@ -172,6 +173,17 @@ impl Broker {
             }
         });
         Ok(Doors { grpc, http })
+    }
+
+    /// Done when a shard has ended without being told to, by a fault of the program: its partitions take and give
+    /// nothing any more. Nothing that was acknowledged is lost; close the broker and open it anew. May be cancelled.
+    pub async fn fallen(&self) -> Refusal {
+        let shards = self.shards.iter().map(|(shard, _)| Box::pin(shard.ended()));
+        let (_, number, _) = select_all(shards).await;
+        Refusal::new(
+            Outcome::Internal,
+            format!("shard {number} of {} has ended by a fault of the program", self.shards.len()),
+        )
     }
 
     /// Leaves in order. Work under way has `shutdown_ms_max` to finish; syncing is never cut short.

@@ -36,12 +36,16 @@ pub(crate) async fn run(args: ServeArgs, config: Config, context: &Context) -> R
     let durability = thalweg.describe().durability;
     tracing::info!("serving; an acknowledgement means {durability}");
     context.output.line(&format!("ready grpc={} http={}", doors.grpc, doors.http))?;
-    stop.next().await;
+    let fallen = tokio::select! {
+        () = stop.next() => None,
+        fallen = thalweg.fallen() => Some(fallen),
+    };
     tracing::info!(
         "stopping; a second signal ends the process at once, which loses nothing acknowledged"
     );
     tokio::select! {
-        () = thalweg.close() => Ok(()),
+        // Whoever runs us starts us again, which recovers what the fault has left.
+        () = thalweg.close() => fallen.map_or(Ok(()), |fallen| Err(Failure::Refused(fallen))),
         () = stop.next() => Err(Failure::Interrupted),
     }
 }

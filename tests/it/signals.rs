@@ -81,7 +81,7 @@ fn assert_closed_cleanly(data: &Path) {
     // The catalogue; the topics of the test; those of the engine.
     assert!(folders.len() > 4 + 4 + 1, "{folders:?}");
     for folder in folders {
-        let opening = Opening { leader_epoch: LeaderEpoch(1), now: Timestamp(0) };
+        let opening = Opening { leader_epoch: LeaderEpoch(1), ..Opening::default() };
         let (_, recovered) =
             Log::open(Arc::new(RealDisk), &folder, Options::default(), opening).unwrap();
         let found = (recovered.scanned_bytes, recovered.notes);

@@ -54,7 +54,9 @@ impl Helper {
                 let (finished, metrics) = (finished.clone(), metrics.clone());
                 let work = move || {
                     for (slot, chore) in waiting {
-                        run(slot, &chore, &finished, &metrics);
+                        sync(&chore, &metrics);
+                        chore.run();
+                        told(slot, &finished);
                     }
                 };
                 let name = format!("chores-{number}");
@@ -74,7 +76,14 @@ impl Helper {
             }
             Hands::Tasks => {
                 let (finished, metrics) = (self.finished.clone(), self.metrics.clone());
-                tokio::spawn(async move { run(slot, &chore, &finished, &metrics) });
+                tokio::spawn(async move {
+                    // As a thread would, it lets the shard go on between the halves of a chore, and before it is told.
+                    sync(&chore, &metrics);
+                    tokio::task::yield_now().await;
+                    chore.run();
+                    tokio::task::yield_now().await;
+                    told(slot, &finished);
+                });
             }
         }
     }
@@ -100,12 +109,14 @@ impl Helper {
     }
 }
 
-fn run(slot: Slot, chore: &Chore, done: &UnboundedSender<Slot>, metrics: &Metrics) {
+fn sync(chore: &Chore, metrics: &Metrics) {
     let start = Instant::now();
     if chore.sync() {
         metrics.sync_seconds.observe(start.elapsed().as_secs_f64());
     }
-    chore.run();
+}
+
+fn told(slot: Slot, finished: &UnboundedSender<Slot>) {
     // Else the shard has ended; the log has seen for itself.
-    let _ = done.send(slot);
+    let _ = finished.send(slot);
 }

@@ -28,6 +28,11 @@ impl ShardHandle {
         self.queue.send(command).await.map_err(|_| error::stopping())
     }
 
+    /// Done when the shard has ended, in whatever way.
+    pub(crate) async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Lets the shard open a partition.
     pub(crate) async fn open(
         &self,

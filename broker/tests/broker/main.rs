@@ -4,6 +4,7 @@
 
 mod changes;
 mod doors;
+mod fallen;
 mod grpc;
 mod rolls;
 mod service;

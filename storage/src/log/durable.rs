@@ -63,8 +63,10 @@ impl Log {
             }
             self.active_synced_end = self.active.end;
         }
-        for number in 0..self.chores.0.len() {
-            self.chores.0[number].chore.sync();
+        // Another thread may finish any of them meanwhile, and to settle takes what is finished out of the line.
+        let chores: Vec<Chore> = self.chores.0.iter().map(|due| due.chore.clone()).collect();
+        for chore in chores {
+            chore.sync();
             self.settle_chores()?;
         }
         self.settle_chores()?;

@@ -437,6 +437,24 @@ fn a_sync_does_what_a_chore_has_not_and_rolls_never_pile_up() {
 }
 
 #[test]
+fn a_sync_counts_on_no_chore_to_stay_in_line() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, options(), 0);
+    write_past_a_roll(&mut log);
+    let chore = log.take_chore().unwrap();
+    write_past_a_roll(&mut log);
+    write_past_a_roll(&mut log);
+    // The other thread has done the first one, and the log has not looked yet.
+    chore.run();
+    log.sync().unwrap();
+    assert_eq!(log.synced_end(), log.written_end());
+    disk.crash(crate::sim::Crash::LoseAll);
+    let (log, report) = open(&disk, options(), 0);
+    assert!(report.notes.iter().all(|note| !note.is_loss()), "{report:?}");
+    assert_eq!(log.view().end(), log.synced_end());
+}
+
+#[test]
 fn a_chore_that_fails_ends_the_log() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk, options(), 0);
