@@ -11,7 +11,7 @@ use bytes::BufMut;
 use protocol::id::LeaderEpoch;
 
 use crate::checkpoint::{self, Loaded};
-use crate::disk::{Disk, Lock};
+use crate::disk::{Access, Disk, Lock};
 use crate::error::{FileDamage, StorageError};
 use crate::format::{FOLDER, FOLDER_FILE, Fields, Kind, LOCK_FILE};
 
@@ -88,7 +88,16 @@ impl DataFolder {
         let mut body = Vec::with_capacity(FOLDER.bytes());
         body.put_slice(&cluster_id.0);
         body.put_i32(starts);
-        checkpoint::save(&*disk, &mark, Kind::Folder, &body)?;
+        match checkpoint::save(&*disk, &mark, Kind::Folder, &body) {
+            // No room beside it: a folder on a full disk must still be readable. Its length stays, and it lies within one
+            // sector, which a power cut leaves as it was or as it is to be, never torn.
+            Err(error) if error.is_full() && starts > 1 => {
+                let file = disk.open(&mark, Access::Write)?;
+                checkpoint::overwrite(&*file, Kind::Folder, &body)?;
+                file.sync_data()?;
+            }
+            saved => saved?,
+        }
         disk.sync_dir(root)?;
         let leader_epoch = LeaderEpoch(starts);
         Ok(Self { root: root.to_path_buf(), cluster_id, leader_epoch, _lock: lock, _disk: disk })
@@ -120,7 +129,7 @@ fn read_mark(body: &[u8]) -> Result<(ClusterId, i32), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Access, RealDisk};
+    use crate::disk::RealDisk;
     use crate::sim::SimDisk;
     use std::io::IoSlice;
 
@@ -139,6 +148,26 @@ mod tests {
         drop(first);
         let third = DataFolder::open(Arc::clone(&disk), &root, OTHER).unwrap();
         assert_eq!((third.cluster_id(), third.leader_epoch()), (ID, LeaderEpoch(2)));
+    }
+
+    #[test]
+    fn a_folder_on_a_full_disk_is_opened_and_its_start_counted() {
+        let sim = SimDisk::new(1);
+        let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+        let root = Path::new("/data");
+        sim.set_room(Some(0));
+        let error = DataFolder::open(Arc::clone(&disk), root, ID).unwrap_err();
+        assert!(error.is_full(), "there is no folder yet: {error}");
+        sim.set_room(None);
+        drop(DataFolder::open(Arc::clone(&disk), root, ID).unwrap());
+        sim.set_room(Some(0));
+        for start in [2, 3] {
+            let folder = DataFolder::open(Arc::clone(&disk), root, OTHER).unwrap();
+            assert_eq!((folder.cluster_id(), folder.leader_epoch()), (ID, LeaderEpoch(start)));
+        }
+        sim.set_room(None);
+        let folder = DataFolder::open(Arc::clone(&disk), root, OTHER).unwrap();
+        assert_eq!((folder.cluster_id(), folder.leader_epoch()), (ID, LeaderEpoch(4)));
     }
 
     #[test]
