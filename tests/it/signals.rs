@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use client::admin::Admin;
 use client::grpc::GrpcTransport;
 use protocol::grpc::v1::{self, log_client::LogClient};
-use protocol::id::{LeaderEpoch, Timestamp, TopicName};
+use protocol::id::{LeaderEpoch, TopicName};
 use protocol::verbs::TopicSpec;
 use storage::{Log, Opening, Options, RealDisk};
 use tonic::transport::{Channel, Endpoint};
