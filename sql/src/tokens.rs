@@ -11,6 +11,10 @@ pub const TEXT_BYTES_MAX: usize = 1 << 20;
 /// The most statements one text may have.
 pub const STATEMENTS_MAX: usize = 10_000;
 
+/// The most words, names, literals and symbols one statement may have. What is made of a statement takes hundreds of bytes
+/// for each of them.
+pub const TOKENS_MAX: usize = 50_000;
+
 /// Symbols, longer ones before their beginnings.
 const SYMBOLS: [&str; 32] = [
     "->", "=>", ":=", "<=", ">=", "<>", "!=", "(", ")", "[", "]", "{", "}", "<", ">", "=", "+",
@@ -50,7 +54,7 @@ pub struct Piece {
 /// All tokens of a text whose first character stands at `from`.
 ///
 /// # Errors
-/// [`Cause::Unclosed`], [`Cause::Character`] or [`Cause::TooLong`].
+/// [`Cause::Unclosed`], [`Cause::Character`], [`Cause::TooLong`] or [`Cause::TooMany`].
 pub fn tokens(text: &str, from: Place) -> Result<Vec<Piece>> {
     if text.len() > TEXT_BYTES_MAX {
         let cause = Cause::TooLong { bytes: text.len(), limit: TEXT_BYTES_MAX };
@@ -60,6 +64,10 @@ pub fn tokens(text: &str, from: Place) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     while scanner.skip_blanks()? {
         let (start, place) = (scanner.at, scanner.place);
+        if pieces.len() == TOKENS_MAX {
+            let what = "words, literals and symbols in one statement";
+            return Err(SqlError::new(place, Cause::TooMany { what, limit: TOKENS_MAX }));
+        }
         let token = scanner.token()?;
         pieces.push(Piece { token, place, behind: scanner.place, start, end: scanner.at });
     }
@@ -351,6 +359,11 @@ mod tests {
 
     #[test]
     fn limits_hold() {
+        let wide = format!("1{}", ",1".repeat(TOKENS_MAX / 2));
+        let start = Place::START;
+        let error = tokens(&wide, start).unwrap_err();
+        assert!(matches!(error.cause, Cause::TooMany { limit: TOKENS_MAX, .. }), "{error}");
+        assert_eq!(tokens(&wide[2..], start).unwrap().len(), TOKENS_MAX - 1);
         let many = split(&"a;".repeat(STATEMENTS_MAX + 1)).unwrap_err();
         assert!(matches!(many.cause, Cause::TooMany { .. }));
         let long = split(&" ".repeat(TEXT_BYTES_MAX + 1)).unwrap_err();
