@@ -42,7 +42,8 @@ impl<'a> Iterator for Records<'a> {
         let timestamp = if self.header.append_time {
             self.header.max_timestamp
         } else {
-            Timestamp(self.header.base_timestamp.0.saturating_add(parts.deltas.timestamp))
+            // As it was subtracted, so that every time comes back, however far two of a batch lie apart.
+            Timestamp(self.header.base_timestamp.0.wrapping_add(parts.deltas.timestamp))
         };
         Some(Ok(RecordView {
             offset: self.header.base_offset.plus(u64::from(parts.deltas.offset.unsigned_abs())),

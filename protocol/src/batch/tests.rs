@@ -52,7 +52,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             key,
             value,
             headers,
-            timestamp: Some(Timestamp(time / 4)),
+            timestamp: Some(Timestamp(time)),
         },
     )
 }
