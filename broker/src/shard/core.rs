@@ -244,6 +244,7 @@ impl Core {
             view,
             is_touched: false,
             is_failed: false,
+            is_full: false,
             unsynced_since_ms: None,
             syncs_counted: 0,
         };

@@ -30,6 +30,8 @@ pub(super) struct Owned {
     pub(super) is_touched: bool,
     /// True once its log takes no more writes, and that was told.
     pub(super) is_failed: bool,
+    /// True while its last write found no room, and that was told.
+    pub(super) is_full: bool,
     /// When its oldest unsynced bytes were written, on the monotonic clock. `None`: all is synced.
     pub(super) unsynced_since_ms: Option<u64>,
     /// Syncs of its log that are in the metrics.
@@ -56,11 +58,16 @@ impl Owned {
             // What did not fit was cut off again: nothing happened, and the log goes on.
             if error.is_full() {
                 metrics.disk_full.inc();
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::warn!(partition = %self.place, "writes are refused until there is room: {error}");
+                }
             }
             let refusal = error::not_written(&self.place, &error);
             metrics
                 .batches_refused
                 .inc_by(self.pending.refuse_from(self.log.written_end(), &refusal));
+        } else if std::mem::take(&mut self.is_full) {
+            tracing::info!(partition = %self.place, "there is room again, writes are taken");
         }
         if self.log.written_end() > self.log.synced_end() {
             self.unsynced_since_ms.get_or_insert(clock.monotonic_ms());
