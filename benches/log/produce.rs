@@ -16,8 +16,8 @@ use crate::results::{Column, Results};
 /// One measurement ends after so many bytes even when its time has not passed: the disk is not ours alone.
 pub(crate) const BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
-/// The clock is looked at after so many records.
-const RECORDS_PER_LOOK: u64 = 64;
+/// Records that are handed over together; then the clock is looked at.
+const RECORDS_AT_ONCE: u64 = 1_000;
 
 /// A batch of about a thousand records of 1 KiB, and the largest that a topic takes unless told otherwise.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -169,12 +169,11 @@ impl Pump {
         let start = Instant::now();
         let mut records = 0;
         while start.elapsed() < stop.after && records * self.record_bytes < stop.bytes {
-            for _ in 0..RECORDS_PER_LOOK {
-                let record = self.payload.record();
-                // The ticket is dropped: the flush below tells of every failure.
-                self.producer.send(&self.topic, Some(self.partition), record).await?;
-            }
-            records += RECORDS_PER_LOOK;
+            let some = std::iter::repeat_with(|| self.payload.record());
+            let some = some.take(usize::try_from(RECORDS_AT_ONCE)?);
+            // The tickets are dropped: the flush below tells of every failure.
+            self.producer.send_all(&self.topic, Some(self.partition), some).await?;
+            records += RECORDS_AT_ONCE;
         }
         self.producer.flush().await?;
         Ok(records)

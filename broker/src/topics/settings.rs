@@ -231,7 +231,7 @@ pub static ROWS: [Row<TopicSettings>; 12] = [
         unit: "ms",
         bounds: "-1 (for ever) to 2^63 - 1",
         live: true,
-        doc: "Records are kept at least so long: a closed segment goes when its newest record is older",
+        doc: "Records are kept at least so long: a segment goes when its newest record is older, also the last one of a topic that is not written to",
         set: |target, text| bound(text).map(|ms| target.retention_ms = ms),
         get: |target| show_bound(target.retention_ms),
     },
