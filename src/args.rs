@@ -157,7 +157,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "R/s", default_value = "50", allow_negative_numbers = true)]
     pub(crate) rate: Rate,
     /// How long ratings flow, in seconds
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 10, value_parser = whole(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 16, value_parser = whole(1..=86_400))]
     pub(crate) seconds: u64,
     /// Where the made-up data starts from: the same seed gives the same ratings
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, default_value_t = 1, value_parser = whole(0..=u64::MAX))]

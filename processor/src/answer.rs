@@ -41,13 +41,13 @@ pub struct Answers {
 pub struct Gone;
 
 /// Answers that wait for a slow caller; behind them the query waits.
-const ANSWERS_MAX: usize = 16;
+const ANSWERS_MAX: usize = 2;
 
 /// Rows of one answer.
 const ANSWER_ROWS_MAX: usize = 500;
 
 /// About how many bytes the rows of one answer have, unless one row alone has more.
-const ANSWER_BYTES: usize = 1 << 20;
+const ANSWER_BYTES: usize = 1 << 18;
 
 impl Answers {
     /// A bounded line, and its other end.
@@ -151,8 +151,8 @@ mod tests {
             (0, text("x"), vec![0]),
             (500, text("x"), vec![500]),
             (1_200, text("x"), vec![500, 500, 200]),
-            (5, text("x".repeat(600_000)), vec![1; 5]),
-            (5, text("x".repeat(400_000)), vec![2, 2, 1]),
+            (5, text("x".repeat(150_000)), vec![1; 5]),
+            (5, text("x".repeat(100_000)), vec![2, 2, 1]),
         ] {
             let (answers, mut taken) = Answers::line();
             answers.send(Answer::Rows(vec![vec![cell]; count])).await.unwrap();

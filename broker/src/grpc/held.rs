@@ -93,7 +93,9 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut response = answer.await?;
+            // Whoever says nothing of it answers as a subscription does: SQL's queries.
             let held = response.extensions_mut().remove::<Held>();
+            let held = held.unwrap_or_else(|| Held::new(None, SUBSCRIBER_TIME_MAX));
             Ok(response.map(|inner| WatchedBody { inner, held, patience }))
         })
     }
@@ -103,7 +105,7 @@ where
 #[derive(Debug)]
 pub(crate) struct WatchedBody {
     inner: Body,
-    held: Option<Held>,
+    held: Held,
     patience: Option<Patience>,
 }
 
@@ -123,10 +125,9 @@ impl AsRef<[u8]> for Lying {
 
 impl WatchedBody {
     fn follow(&self, data: Bytes) -> Bytes {
-        let Some(held) = &self.held else { return data };
-        let permit = held.permit.lock().clone();
+        let permit = self.held.permit.lock().clone();
         let more = Duration::from_secs(data.len() as u64 / SLOWEST_BYTES_PER_SECOND);
-        let due = Instant::now() + held.time_max + more;
+        let due = Instant::now() + self.held.time_max + more;
         let expectation = self.patience.as_ref().map(|patience| patience.expect(due));
         Bytes::from_owner(Lying { data, _permit: permit, _expectation: expectation })
     }
@@ -174,7 +175,7 @@ mod tests {
 
     fn body(pieces: &[usize], held: Held, watch: &Watch) -> WatchedBody {
         let inner = testing::body(pieces.iter().map(|bytes| vec![7; *bytes]));
-        WatchedBody { inner, held: Some(held), patience: Some(watch.patience()) }
+        WatchedBody { inner, held, patience: Some(watch.patience()) }
     }
 
     async fn is_overdue_in(watch: &mut Watch, seconds: u64) -> bool {
@@ -212,5 +213,34 @@ mod tests {
         assert!(!is_overdue_in(&mut watch, 1_000).await);
         assert!(is_overdue_in(&mut watch, 100).await);
         drop(large);
+    }
+
+    /// A service that knows nothing of all this.
+    struct Plain;
+
+    impl Service<Request<Body>> for Plain {
+        type Response = Response<Body>;
+        type Error = Status;
+        type Future = std::future::Ready<Result<Response<Body>, Status>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            std::future::ready(Ok(Response::new(testing::body([vec![7; 10]]))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_which_nothing_is_said_has_the_time_of_a_subscription() {
+        let mut watch = Watch::default();
+        let mut request = Request::new(Body::empty());
+        request.extensions_mut().insert(Peer { patience: watch.patience() });
+        let mut response = Watched::new(Plain).call(request).await.unwrap();
+        let answer = next(response.body_mut()).await;
+        assert!(!is_overdue_in(&mut watch, 590).await);
+        assert!(is_overdue_in(&mut watch, 20).await);
+        drop(answer);
     }
 }
