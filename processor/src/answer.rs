@@ -155,8 +155,11 @@ mod tests {
             (5, text("x".repeat(100_000)), vec![2, 2, 1]),
         ] {
             let (answers, mut taken) = Answers::line();
-            answers.send(Answer::Rows(vec![vec![cell]; count])).await.unwrap();
-            drop(answers);
+            // More pieces than may wait.
+            let sent =
+                tokio::spawn(
+                    async move { answers.send(Answer::Rows(vec![vec![cell]; count])).await },
+                );
             let mut found = Vec::new();
             while let Some(answer) = taken.recv().await {
                 match answer.unwrap() {
@@ -164,7 +167,7 @@ mod tests {
                     other => panic!("{other:?}"),
                 }
             }
-            assert_eq!(found, pieces);
+            assert_eq!((found, sent.await.unwrap()), (pieces, Ok(())));
         }
     }
 }
