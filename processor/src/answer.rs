@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::outcome::Refusal;
+pub use sql::value::double_text;
 use sql::value::{SqlType, Value};
 use tokio::sync::mpsc;
 

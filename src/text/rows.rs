@@ -1,5 +1,6 @@
 //! The rows of a query as text: aligned while they stream in, or as one JSON object a row.
 
+use processor::answer::double_text;
 use protocol::grpc::v1::{Column, Row, Value, value::Kind};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -94,7 +95,7 @@ fn cell(value: &Value) -> String {
         None => "null".to_owned(),
         Some(Kind::Boolean(boolean)) => boolean.to_string(),
         Some(Kind::Integer(integer)) => integer.to_string(),
-        Some(Kind::Number(number)) => number.to_string(),
+        Some(Kind::Number(number)) => double_text(*number),
         Some(Kind::Text(text) | Kind::Other(text)) => printable(text).into_owned(),
         Some(Kind::Binary(bytes)) => base64::encode(bytes),
     }
@@ -132,7 +133,7 @@ impl Serialize for JsonValue<'_> {
             Some(Kind::Integer(integer)) => serializer.serialize_i64(*integer),
             Some(Kind::Number(number)) if number.is_finite() => serializer.serialize_f64(*number),
             // JSON has no number for these.
-            Some(Kind::Number(number)) => serializer.collect_str(number),
+            Some(Kind::Number(number)) => serializer.serialize_str(&double_text(*number)),
             Some(Kind::Text(text)) => serializer.serialize_str(text),
             Some(Kind::Binary(bytes)) => Binary(bytes).serialize(serializer),
             Some(Kind::Other(text)) => {
@@ -164,6 +165,14 @@ mod tests {
 
     fn text(text: &str) -> Option<Kind> {
         Some(Kind::Text(text.to_owned()))
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_language_writes_them() {
+        let columns = columns(&[("N", "DOUBLE"), ("M", "DOUBLE"), ("I", "DOUBLE")]);
+        let table = RowTable::new(&columns);
+        let numbers = [1.0, 1e308, f64::NEG_INFINITY].map(|number| Some(Kind::Number(number)));
+        assert_eq!(table.row(&row(numbers)), "1.0  1.0E308  -Infinity");
     }
 
     #[test]
@@ -231,7 +240,7 @@ mod tests {
         let json = serde_json::to_string(&JsonRow { columns: &columns, row: &row }).unwrap();
         assert_eq!(
             json,
-            r#"{"Z":9223372036854775807,"A":"x\"y","B":{"base64":"AP8="},"L":[1,2],"D":"1.50","N":0.5,"I":"inf","E":null}"#
+            r#"{"Z":9223372036854775807,"A":"x\"y","B":{"base64":"AP8="},"L":[1,2],"D":"1.50","N":0.5,"I":"Infinity","E":null}"#
         );
     }
 }
