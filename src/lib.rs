@@ -93,7 +93,8 @@ impl Thalweg {
     pub async fn open_with(config: Config) -> Result<Self, Refusal> {
         let broker = Broker::open(config).await?;
         let transport = Arc::new(LocalTransport::new(broker.service().clone()));
-        match Engine::open(transport.clone(), EngineConfig::default()).await {
+        let own = Arc::new(LocalTransport::new(broker.service_of_engine()));
+        match Engine::open(transport.clone(), own, EngineConfig::default()).await {
             Ok(engine) => Ok(Self { broker, engine, transport, folder: None }),
             Err(error) => {
                 broker.close().await;

@@ -152,6 +152,11 @@ impl Broker {
         &self.service
     }
 
+    /// The way in for the SQL engine of this process, with which alone it changes the topics that are its own.
+    pub fn service_of_engine(&self) -> Service {
+        self.service.for_engine()
+    }
+
     /// Opens the doors, with the services of others (SQL) on the gRPC port, and says where they are.
     ///
     /// # Errors

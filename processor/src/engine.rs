@@ -75,12 +75,19 @@ pub type AnswerStream = mpsc::Receiver<std::result::Result<Answer, Refusal>>;
 impl Engine {
     /// Reads the catalogue from its topic and starts its queries where they stood. Needs a tokio runtime.
     ///
+    /// `transport` is for what statements ask for; `own`, to the same broker, for the topics that the engine keeps for
+    /// itself: with it alone they may be changed.
+    ///
     /// # Errors
     /// When the broker cannot be reached or the catalogue cannot be read.
-    pub async fn open(transport: Arc<dyn Transport>, config: EngineConfig) -> Result<Self> {
+    pub async fn open(
+        transport: Arc<dyn Transport>,
+        own: Arc<dyn Transport>,
+        config: EngineConfig,
+    ) -> Result<Self> {
         let EngineConfig { clock } = config;
         let inserter = Inserter::new(Arc::clone(&transport), clock.clone());
-        let hall = Arc::new(Hall::open(transport, clock.clone()).await?);
+        let hall = Arc::new(Hall::open(transport, own, clock.clone()).await?);
         watch_over(&hall);
         let (closing, _) = watch::channel(false);
         Ok(Self {
@@ -259,6 +266,7 @@ impl Run {
     async fn insert_values(&self, insert: &InsertValues) -> Result<Answer> {
         let catalog = self.core.hall.catalog();
         let stream = catalog.stream(insert.target.as_str())?;
+        topics::check_not_internal(&stream.topic)?;
         let records = records_of(insert, stream, self.core.clock.now())?;
         let count = records.len();
         self.core.inserter.insert(&stream.topic, records).await?;

@@ -78,6 +78,14 @@ pub enum Error {
         /// A topic whose name differs a little, perhaps only in case.
         near: Option<String>,
     },
+    /// The topic is the engine's own: what it says makes streams and queries.
+    #[error(
+        "the topic '{topic}' is the SQL engine's own: statements may read it, not write or delete it: use another topic, or the statements that change streams and queries"
+    )]
+    InternalTopic {
+        /// The topic.
+        topic: String,
+    },
     /// The topic is there with another number of partitions.
     #[error(
         "the topic '{topic}' exists already with {found} partitions, not {expected}: leave PARTITIONS out, or use another topic"
@@ -264,6 +272,7 @@ impl Error {
             Self::SourceExists { .. } | Self::QueryExists { .. } => Outcome::AlreadyExists,
             Self::InUse { .. } => Outcome::InUse,
             Self::UnknownTopic { .. } => Outcome::UnknownTopic,
+            Self::InternalTopic { .. } => Outcome::Denied,
             Self::Partitions { .. } => Outcome::TopicExists,
             Self::NotStopped { .. } => Outcome::TimedOut,
             Self::Stored { .. } => Outcome::DamagedData,

@@ -33,9 +33,6 @@ use crate::plan::declare::Stream;
 use crate::plan::logical::Plan;
 use crate::processing_log::ProcessingLog;
 
-/// Topics of the engine begin so; SHOW TOPICS leaves them out.
-pub const INTERNAL_PREFIX: &str = "_thalweg";
-
 /// How long a query may take to finish what it has under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -80,26 +77,25 @@ pub struct NewQuery<'a> {
 }
 
 impl Hall {
-    /// Reads the catalogue and starts its queries.
+    /// Reads the catalogue and starts its queries. What statements and queries do goes through `transport`; `own` is
+    /// for the records that the engine keeps for itself, and has rights that statements must not have.
     ///
     /// # Errors
     /// When the broker cannot be reached or a record of the catalogue cannot be read. A query that cannot be started
     /// does not stop the others: it is shown with its cause.
-    pub async fn open(transport: Arc<dyn Transport>, clock: Clock) -> Result<Self> {
+    pub async fn open(
+        transport: Arc<dyn Transport>,
+        own: Arc<dyn Transport>,
+        clock: Clock,
+    ) -> Result<Self> {
         let catalog_topic = own_topic(CATALOG_TOPIC);
         let checkpoints_topic = own_topic(CHECKPOINTS_TOPIC);
         for topic in [&catalog_topic, &checkpoints_topic] {
-            ensure_topic(&*transport, topic, Some(1), &KEEP_NEWEST).await?;
+            ensure_topic(&*own, topic, Some(1), &KEEP_NEWEST).await?;
         }
-        let checkpoints = Journal::start(
-            Arc::clone(&transport),
-            checkpoints_topic,
-            Partition::ZERO,
-            clock.clone(),
-        );
-        let journal =
-            Journal::start(Arc::clone(&transport), catalog_topic, Partition::ZERO, clock.clone());
-        let log = ProcessingLog::start(Arc::clone(&transport), clock.clone());
+        let start = |topic| Journal::start(Arc::clone(&own), topic, Partition::ZERO, clock.clone());
+        let (checkpoints, journal) = (start(checkpoints_topic), start(catalog_topic));
+        let log = ProcessingLog::start(Arc::clone(&own), clock.clone());
         let services = Services { transport, checkpoints, log };
         let hall = Self {
             roster: Roster::new(services),
