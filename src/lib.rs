@@ -95,7 +95,12 @@ impl Thalweg {
         let transport = Arc::new(LocalTransport::new(broker.service().clone()));
         let own = Arc::new(LocalTransport::new(broker.service_of_engine()));
         match Engine::open(transport.clone(), own, EngineConfig::default()).await {
-            Ok(engine) => Ok(Self { broker, engine, transport, folder: None }),
+            Ok(engine) => {
+                if let Some(refusal) = engine.not_started() {
+                    broker.set_caveat(format!("SQL is not started: {}", refusal.message));
+                }
+                Ok(Self { broker, engine, transport, folder: None })
+            }
             Err(error) => {
                 broker.close().await;
                 Err(error.into())

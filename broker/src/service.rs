@@ -3,7 +3,7 @@
 //! Front doors translate, this hall decides, the cellar stores. Whatever one door can do the other can, because both
 //! can do exactly this.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use protocol::id::{Timestamp, TopicName};
 use protocol::outcome::{Outcome, Refusal};
@@ -41,6 +41,8 @@ pub(crate) struct Hall {
     pub(crate) config: Arc<Config>,
     /// The id of the data folder.
     pub(crate) cluster_id: String,
+    /// What does not work though the broker does, for people. Set at most once, by whoever opened it.
+    pub(crate) caveat: OnceLock<String>,
 }
 
 /// The shape of a topic.
@@ -219,6 +221,16 @@ impl Service {
                 "the change ended in a panic; the broker's log has it",
             ))
         })
+    }
+
+    /// What does not work though the broker does.
+    pub(crate) fn caveat(&self) -> Option<&str> {
+        self.hall.caveat.get().map(String::as_str)
+    }
+
+    pub(crate) fn set_caveat(&self, caveat: String) {
+        // The first one stays.
+        let _ = self.hall.caveat.set(caveat);
     }
 
     /// To count what doors do.
