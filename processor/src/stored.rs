@@ -119,15 +119,12 @@ fn lost(key: &str, cause: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use protocol::id::{Offset, ProducerEpoch, ProducerId};
-    use protocol::verbs::ProducerIdentity;
-
     use super::*;
 
     fn record(key: &str, serial: u64) -> Record {
-        let identity = ProducerIdentity { id: ProducerId(1), epoch: ProducerEpoch(0) };
-        let first = Checkpoint::first(identity, Offset::ZERO, &[Offset::ZERO]);
-        Record::new(key.to_owned(), Checkpoint { serial, ..first }.encode())
+        let place = r#""producer_id":1,"producer_epoch":0,"source_next":0,"stream_time":null"#;
+        let value = format!(r#"{{"version":1,"serial":{serial},{place},"lanes":[]}}"#);
+        Record::new(key.to_owned(), value)
     }
 
     #[test]
