@@ -93,8 +93,14 @@ impl Thalweg {
     pub async fn open_with(config: Config) -> Result<Self, Refusal> {
         let broker = Broker::open(config).await?;
         let transport = Arc::new(LocalTransport::new(broker.service().clone()));
-        match Engine::open(transport.clone(), EngineConfig::default()).await {
-            Ok(engine) => Ok(Self { broker, engine, transport, folder: None }),
+        let own = Arc::new(LocalTransport::new(broker.service_of_engine()));
+        match Engine::open(transport.clone(), own, EngineConfig::default()).await {
+            Ok(engine) => {
+                if let Some(refusal) = engine.not_started() {
+                    broker.set_caveat(format!("SQL is not started: {}", refusal.message));
+                }
+                Ok(Self { broker, engine, transport, folder: None })
+            }
             Err(error) => {
                 broker.close().await;
                 Err(error.into())

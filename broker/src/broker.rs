@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::select_all;
@@ -143,6 +143,7 @@ impl Broker {
             drain: shutdown.drain(),
             config: Arc::clone(&config),
             cluster_id: folder.cluster_id().to_string(),
+            caveat: OnceLock::new(),
         });
         Ok(Self { service, shutdown, shards, config, folder })
     }
@@ -150,6 +151,16 @@ impl Broker {
     /// The way in for callers of the same process.
     pub fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// The way in for the SQL engine of this process, with which alone it changes the topics that are its own.
+    pub fn service_of_engine(&self) -> Service {
+        self.service.for_engine()
+    }
+
+    /// Says what does not work in this process though the broker does: `/readyz` tells it.
+    pub fn set_caveat(&self, caveat: String) {
+        self.service.set_caveat(caveat);
     }
 
     /// Opens the doors, with the services of others (SQL) on the gRPC port, and says where they are.

@@ -1,6 +1,7 @@
 //! The HTTP port: `/healthz`, `/readyz`, `/metrics`. Translation only.
 //!
-//! `/healthz` says that the process answers. `/readyz` says whether it takes work: 503 while the broker is leaving.
+//! `/healthz` says that the process answers. `/readyz` says whether it takes work: 503 while the broker is leaving; where
+//! topics are served and something else is not, it says so behind "ready".
 
 use axum::Router;
 use axum::extract::State;
@@ -38,10 +39,10 @@ pub(crate) async fn serve(listener: TcpListener, service: Service) -> std::io::R
 
 async fn ready(State(service): State<Service>) -> impl IntoResponse {
     if service.drain().is_leaving() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
+    let caveat = service.caveat().map(|caveat| format!(", but: {caveat}")).unwrap_or_default();
+    (StatusCode::OK, format!("ready{caveat}\n"))
 }
 
 async fn metrics(State(service): State<Service>) -> impl IntoResponse {

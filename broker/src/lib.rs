@@ -5,6 +5,7 @@
 
 pub mod admission;
 mod broker;
+mod caller;
 pub mod config;
 mod connection;
 mod error;

@@ -14,6 +14,7 @@ use protocol::outcome::{Outcome, Refusal};
 use protocol::verbs::{Appended, ProduceEntry, ProduceReply, ProduceRequest};
 
 use crate::admission::{Admission, WriteRequest};
+use crate::caller::Caller;
 use crate::error::{self, Place};
 use crate::metrics::Metrics;
 use crate::shard::pending::Answer;
@@ -48,6 +49,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) admission: &'a Admission,
     pub(crate) metrics: &'a Metrics,
     pub(crate) clock: &'a Clock,
+    pub(crate) caller: Caller,
 }
 
 /// Puts every batch of the request in line, in order. Waits for room when too many bytes are under way.
@@ -85,6 +87,7 @@ async fn submit_entry(
     entry: ProduceEntry,
 ) -> Result<Answer, Refusal> {
     let ProduceEntry { topic, partition, batch } = entry;
+    ground.caller.check(&topic)?;
     let known = ground.catalog.topic(&topic)?;
     let handle = known.partition(partition)?;
     check(handle.place(), &batch, &known.settings, ground.clock.wall())?;

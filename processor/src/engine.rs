@@ -55,7 +55,8 @@ impl Default for EngineConfig {
 /// The SQL engine. Cloning gives another handle to the same engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    core: Arc<Core>,
+    /// Or why it is not started: what it does not know it must not act upon.
+    core: std::result::Result<Arc<Core>, Refusal>,
 }
 
 #[derive(Debug)]
@@ -75,23 +76,37 @@ pub type AnswerStream = mpsc::Receiver<std::result::Result<Answer, Refusal>>;
 impl Engine {
     /// Reads the catalogue from its topic and starts its queries where they stood. Needs a tokio runtime.
     ///
+    /// `transport` is for what statements ask for; `own`, to the same broker, for the topics that the engine keeps for
+    /// itself: with it alone they may be changed.
+    ///
+    /// An engine whose catalogue cannot be read refuses all statements, for the reason that [`Self::not_started`] gives.
+    ///
     /// # Errors
-    /// When the broker cannot be reached or the catalogue cannot be read.
-    pub async fn open(transport: Arc<dyn Transport>, config: EngineConfig) -> Result<Self> {
+    /// When the broker cannot be reached.
+    pub async fn open(
+        transport: Arc<dyn Transport>,
+        own: Arc<dyn Transport>,
+        config: EngineConfig,
+    ) -> Result<Self> {
         let EngineConfig { clock } = config;
         let inserter = Inserter::new(Arc::clone(&transport), clock.clone());
-        let hall = Arc::new(Hall::open(transport, clock.clone()).await?);
+        let hall = match Hall::open(transport, own, clock.clone()).await {
+            Ok(hall) => Arc::new(hall),
+            Err(error @ Error::OwnRecords { .. }) => {
+                tracing::error!(%error, "the SQL engine is not started");
+                return Ok(Self { core: Err(error.into()) });
+            }
+            Err(error) => return Err(error),
+        };
         watch_over(&hall);
         let (closing, _) = watch::channel(false);
-        Ok(Self {
-            core: Arc::new(Core {
-                hall,
-                inserter,
-                clock,
-                closing,
-                places: Semaphore::new(QUERIES_MAX),
-            }),
-        })
+        let places = Semaphore::new(QUERIES_MAX);
+        Ok(Self { core: Ok(Arc::new(Core { hall, inserter, clock, closing, places })) })
+    }
+
+    /// Why it carries out nothing, if that is so.
+    pub fn not_started(&self) -> Option<&Refusal> {
+        self.core.as_ref().err()
     }
 
     /// Carries the statements of a text out, in order. After one that fails, the stream ends with its refusal; those
@@ -100,8 +115,12 @@ impl Engine {
     /// Statements that change something are carried out to their end even when nobody takes the answers any more.
     pub fn execute(&self, sql: &str, properties: BTreeMap<String, String>) -> AnswerStream {
         let (answers, taken) = Answers::line();
-        let (core, sql) = (Arc::clone(&self.core), sql.to_owned());
+        let (core, sql) = (self.core.clone(), sql.to_owned());
         tokio::spawn(async move {
+            let core = match core {
+                Ok(core) => core,
+                Err(refusal) => return answers.refuse(refusal).await,
+            };
             match Session::of(properties) {
                 Ok(session) => Run { core, answers, session }.script(sql).await,
                 Err(error) => answers.refuse(error.into()).await,
@@ -112,8 +131,10 @@ impl Engine {
 
     /// Ends the queries of callers, lets persistent queries finish what they have under way, writes their checkpoints.
     pub async fn close(&self) {
-        self.core.closing.send_replace(true);
-        self.core.hall.close().await;
+        if let Ok(core) = &self.core {
+            core.closing.send_replace(true);
+            core.hall.close().await;
+        }
     }
 }
 
@@ -259,6 +280,7 @@ impl Run {
     async fn insert_values(&self, insert: &InsertValues) -> Result<Answer> {
         let catalog = self.core.hall.catalog();
         let stream = catalog.stream(insert.target.as_str())?;
+        topics::check_not_internal(&stream.topic)?;
         let records = records_of(insert, stream, self.core.clock.now())?;
         let count = records.len();
         self.core.inserter.insert(&stream.topic, records).await?;

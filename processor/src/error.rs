@@ -78,6 +78,14 @@ pub enum Error {
         /// A topic whose name differs a little, perhaps only in case.
         near: Option<String>,
     },
+    /// The topic is the engine's own: what it says makes streams and queries.
+    #[error(
+        "the topic '{topic}' is the SQL engine's own: statements may read it, not write or delete it: use another topic, or the statements that change streams and queries"
+    )]
+    InternalTopic {
+        /// The topic.
+        topic: String,
+    },
     /// The topic is there with another number of partitions.
     #[error(
         "the topic '{topic}' exists already with {found} partitions, not {expected}: leave PARTITIONS out, or use another topic"
@@ -236,6 +244,28 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// A topic in which the engine keeps its own records cannot be read.
+    #[error(
+        "the SQL engine keeps its records in topic {topic}, which cannot be read: {cause}: restore its folder from a backup, or begin anew, as docs/operating.md says"
+    )]
+    OwnRecords {
+        /// The topic.
+        topic: &'static str,
+        /// What is wrong with it: file and offset, where they are known.
+        cause: String,
+    },
+    /// Nobody knows where a query stands.
+    #[error(
+        "the checkpoint {key} of topic _thalweg_sql_checkpoints is lost, and an older one could repeat rows or leave some out: {cause}: put the topic's folder back as it was, or TERMINATE {query} and create it again for another topic"
+    )]
+    CheckpointLost {
+        /// The query.
+        query: String,
+        /// Which of its checkpoints.
+        key: String,
+        /// Why it is lost.
+        cause: String,
+    },
     /// The engine has been closed, or is about to be.
     #[error("the SQL engine is stopping")]
     Closed,
@@ -254,6 +284,16 @@ impl From<client::error::Error> for Error {
 }
 
 impl Error {
+    /// What it means that one of the engine's own topics could not be read.
+    pub fn reading(topic: &'static str, error: Self) -> Self {
+        match error.outcome() {
+            Outcome::DamagedData | Outcome::StorageFailed | Outcome::OffsetOutOfRange => {
+                Self::OwnRecords { topic, cause: error.to_string() }
+            }
+            _ => error,
+        }
+    }
+
     /// What happened, as programs compare it.
     pub fn outcome(&self) -> Outcome {
         match self {
@@ -264,9 +304,11 @@ impl Error {
             Self::SourceExists { .. } | Self::QueryExists { .. } => Outcome::AlreadyExists,
             Self::InUse { .. } => Outcome::InUse,
             Self::UnknownTopic { .. } => Outcome::UnknownTopic,
+            Self::InternalTopic { .. } => Outcome::Denied,
             Self::Partitions { .. } => Outcome::TopicExists,
             Self::NotStopped { .. } => Outcome::TimedOut,
-            Self::Stored { .. } => Outcome::DamagedData,
+            Self::Stored { .. } | Self::CheckpointLost { .. } => Outcome::DamagedData,
+            Self::OwnRecords { .. } => Outcome::SqlNotStarted,
             Self::Closed => Outcome::Unavailable,
             Self::SessionTooLarge { .. } | Self::InsertTooLarge { .. } => Outcome::LimitReached,
             Self::TooManyQueries { .. } => Outcome::Busy,

@@ -24,17 +24,12 @@ use crate::error::{Error, Result};
 use crate::flow::checkpoint::Checkpoint;
 use crate::flow::running::{Launch, Running};
 use crate::flow::spec::Services;
-use crate::journal::{Journal, ensure_topic, read_journal};
-use crate::launch::{
-    CHECKPOINTS_TOPIC, Stored, own_topic, partition_count, prepare, read_checkpoints, specs,
-    tombstone,
-};
+use crate::journal::{Entry, Journal, ensure_topic, own_topic, read_journal, tombstone};
+use crate::launch::{partition_count, prepare, specs};
 use crate::plan::declare::Stream;
 use crate::plan::logical::Plan;
 use crate::processing_log::ProcessingLog;
-
-/// Topics of the engine begin so; SHOW TOPICS leaves them out.
-pub const INTERNAL_PREFIX: &str = "_thalweg";
+use crate::stored::{CHECKPOINTS_TOPIC, Stored, read_checkpoints};
 
 /// How long a query may take to finish what it has under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -80,26 +75,25 @@ pub struct NewQuery<'a> {
 }
 
 impl Hall {
-    /// Reads the catalogue and starts its queries.
+    /// Reads the catalogue and starts its queries. What statements and queries do goes through `transport`; `own` is
+    /// for the records that the engine keeps for itself, and has rights that statements must not have.
     ///
     /// # Errors
-    /// When the broker cannot be reached or a record of the catalogue cannot be read. A query that cannot be started
+    /// When the broker cannot be reached; [`Error::OwnRecords`] when the catalogue cannot be read. A query that cannot be started
     /// does not stop the others: it is shown with its cause.
-    pub async fn open(transport: Arc<dyn Transport>, clock: Clock) -> Result<Self> {
+    pub async fn open(
+        transport: Arc<dyn Transport>,
+        own: Arc<dyn Transport>,
+        clock: Clock,
+    ) -> Result<Self> {
         let catalog_topic = own_topic(CATALOG_TOPIC);
         let checkpoints_topic = own_topic(CHECKPOINTS_TOPIC);
         for topic in [&catalog_topic, &checkpoints_topic] {
-            ensure_topic(&*transport, topic, Some(1), &KEEP_NEWEST).await?;
+            ensure_topic(&*own, topic, Some(1), &KEEP_NEWEST).await?;
         }
-        let checkpoints = Journal::start(
-            Arc::clone(&transport),
-            checkpoints_topic,
-            Partition::ZERO,
-            clock.clone(),
-        );
-        let journal =
-            Journal::start(Arc::clone(&transport), catalog_topic, Partition::ZERO, clock.clone());
-        let log = ProcessingLog::start(Arc::clone(&transport), clock.clone());
+        let start = |topic| Journal::start(Arc::clone(&own), topic, Partition::ZERO, clock.clone());
+        let (checkpoints, journal) = (start(checkpoints_topic), start(catalog_topic));
+        let log = ProcessingLog::start(Arc::clone(&own), clock.clone());
         let services = Services { transport, checkpoints, log };
         let hall = Self {
             roster: Roster::new(services),
@@ -191,7 +185,12 @@ impl Hall {
             checkpoints.push(spec.first_checkpoint(transport, new.start, lanes).await?);
         }
         let pairs = specs.iter().zip(&checkpoints);
-        let records = pairs.map(|(spec, checkpoint)| spec.record(checkpoint)).collect();
+        // What an earlier query of this id may have left there must not be taken for newer.
+        let records = pairs.flat_map(|(spec, checkpoint)| {
+            let left = tombstone(&Checkpoint::key(&spec.query, spec.partition));
+            [left, spec.record(checkpoint)]
+        });
+        let records = records.collect();
         self.roster.services().checkpoints.append(records).await?;
         let mut changes = Vec::new();
         if new.declares_sink {
@@ -233,7 +232,7 @@ impl Hall {
         };
         // Whichever plan is the valid one now: started again from what is durable.
         let query = self.catalog().query(&id)?.clone();
-        self.roster.restart(&query).await;
+        self.roster.start(&[query]).await;
         changed
     }
 
@@ -307,22 +306,21 @@ impl Hall {
         let mut changes = Vec::new();
         let topic = own_topic(CATALOG_TOPIC);
         let from = (end.get() > 0).then_some(end);
-        let end = read_journal(self.transport(), &topic, from, |_, record| {
-            changes.push(Change::from_record(record));
-        })
-        .await?;
-        let changes = changes.into_iter().collect::<Result<Vec<_>>>()?;
+        let read = read_journal(self.transport(), &topic, from, |entry| {
+            changes.push(match entry {
+                Entry::Record(record) => Change::from_record(record),
+                // It may have made a stream or ended a query: what follows cannot be trusted without it.
+                Entry::Damaged(cause) => Err(cause.clone().into()),
+            });
+        });
+        let unreadable = |error| Error::reading(CATALOG_TOPIC, error);
+        let end = read.await.map_err(|error| unreadable(error.into()))?;
+        let changes = changes.into_iter().collect::<Result<Vec<_>>>().map_err(unreadable)?;
         let Due { missing, surplus } = self.roster.catch_up(changes.into_iter().flatten(), end);
         for running in surplus {
             running.stop(Instant::now() + STOP_PATIENCE).await;
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let stored = read_checkpoints(self.roster.services(), &self.catalog()).await?;
-        for query in &missing {
-            self.roster.resume(query, &stored).await;
-        }
+        self.roster.start(&missing).await;
         Ok(())
     }
 
@@ -330,13 +328,15 @@ impl Hall {
     ///
     /// Called now and then; what fails is shown with its cause and tried again at a later call.
     pub async fn retry_failed(&self) {
-        let due = self.roster.ids(|running| running.is_due(Instant::now()));
-        let Some((_changing, stored)) = self.lock_for(&due).await else { return };
-        // Whoever had the lock before may have ended or started some of them.
-        let due = self.roster.ids(|running| running.is_due(Instant::now()));
-        for query in self.catalog().queries().filter(|query| due.contains(&query.id)) {
-            self.roster.resume(query, &stored).await;
+        let due = || self.roster.ids(|running| running.is_due(Instant::now()));
+        if due().is_empty() {
+            return;
         }
+        let Ok(_changing) = self.change_lock().await else { return };
+        // Whoever had the lock before may have ended or started some of them.
+        let (due, catalog) = (due(), self.catalog());
+        let queries = catalog.queries().filter(|query| due.contains(&query.id));
+        self.roster.start(&queries.cloned().collect::<Vec<_>>()).await;
     }
 
     /// Takes up the partitions that were added to the sources of running queries: each from its first record on, so

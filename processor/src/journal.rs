@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use client::error::{Error, Result};
 use client::transport::Transport;
-use protocol::batch::{Builder, ProducerStamp};
+use protocol::batch::{Batch, BatchError, Builder, ProducerStamp};
 use protocol::compression::Compression;
 use protocol::id::{Offset, Partition, Sequence, TopicName};
 use protocol::outcome::Outcome;
@@ -212,18 +212,28 @@ pub async fn ensure_topic(
     }
 }
 
-/// Reads partition 0 of a topic from an offset to its present end. Gives that end.
+/// What stands at a place of a journal.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'a> {
+    /// A record.
+    Record(&'a Record),
+    /// Records that cannot be read any more: nobody knows what they said, only where they stood.
+    Damaged(&'a Error),
+}
+
+/// Reads partition 0 of a topic from an offset to its present end. Gives that end. What is damaged is passed over and
+/// told in its place; what that means is for the caller to say.
 ///
 /// # Errors
-/// What the broker says. Damaged records are an error too: what a journal says must not be guessed.
+/// What the broker says.
 ///
 /// # After an error
-/// `each` was called for the records before it.
+/// `each` was called for what lies before it.
 pub async fn read_journal(
     transport: &Arc<dyn Transport>,
     topic: &TopicName,
     from: Option<Offset>,
-    mut each: impl FnMut(Offset, &Record),
+    mut each: impl FnMut(Entry<'_>),
 ) -> Result<Offset> {
     let zero = Partition::ZERO;
     let next = match from {
@@ -239,21 +249,42 @@ pub async fn read_journal(
         for arrival in source.take(reply) {
             let (batch, from) = match arrival {
                 Arrival::Batch { batch, from, .. } => (batch, from),
-                Arrival::Gap { cause, .. }
-                | Arrival::Lost { cause, .. }
-                | Arrival::Failed(cause) => return Err(cause.into()),
-            };
-            let damaged = |error| {
-                let message = format!("topic {topic}, partition 0: {error}");
-                Error::new(Outcome::DamagedData, message)
-            };
-            for view in batch.records(&mut scratch).map_err(damaged)? {
-                let view = view.map_err(damaged)?;
-                if view.offset >= from {
-                    each(view.offset, &view.to_record(batch.bytes()));
+                Arrival::Gap { cause, .. } => {
+                    each(Entry::Damaged(&cause.into()));
+                    continue;
                 }
+                Arrival::Lost { cause, .. } | Arrival::Failed(cause) => return Err(cause.into()),
+            };
+            if let Err(error) = read_batch(&batch, from, &mut scratch, &mut each) {
+                let message = format!("topic {topic}, partition 0, from offset {from}: {error}");
+                each(Entry::Damaged(&Error::new(Outcome::DamagedData, message)));
             }
         }
     }
     Ok(end)
+}
+
+fn read_batch(
+    batch: &Batch,
+    from: Offset,
+    scratch: &mut Vec<u8>,
+    each: &mut impl FnMut(Entry<'_>),
+) -> std::result::Result<(), BatchError> {
+    for view in batch.records(scratch)? {
+        let view = view?;
+        if view.offset >= from {
+            each(Entry::Record(&view.to_record(batch.bytes())));
+        }
+    }
+    Ok(())
+}
+
+/// The record that takes the record of a key away.
+pub fn tombstone(key: &str) -> Record {
+    Record { key: Some(key.to_owned().into()), ..Record::default() }
+}
+
+/// The name of one of the engine's own topics.
+pub fn own_topic(name: &str) -> TopicName {
+    name.parse().expect("the names of our own topics are within the rules of topic names")
 }

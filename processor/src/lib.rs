@@ -22,6 +22,7 @@ pub mod query;
 pub mod serve;
 pub mod session;
 pub mod show;
+pub mod stored;
 pub mod supervisor;
 pub mod topics;
 

@@ -11,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::flow::source::{Arrival, FETCH_WAIT_MS, Place, Source};
 use crate::flow::status::State;
-use crate::hall::{Hall, INTERNAL_PREFIX, QueryReport};
+use crate::hall::{Hall, QueryReport};
 use crate::plan::declare::Stream;
 use crate::session::{PROPERTIES, Session};
 
@@ -28,9 +28,7 @@ pub async fn show(
     let table = match what {
         Shown::Topics { all } => {
             let topics = hall.transport().list_topics().await?;
-            let shown = |topic: &&TopicDescription| {
-                all || !topic.name.as_str().starts_with(INTERNAL_PREFIX)
-            };
+            let shown = |topic: &&TopicDescription| all || !topic.name.is_internal();
             topic_table(topics.iter().filter(shown), extended)
         }
         Shown::Streams => stream_table(&hall.catalog()),

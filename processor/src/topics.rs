@@ -10,6 +10,18 @@ use crate::error::{Error, Result};
 use crate::launch::partition_count;
 use crate::plan::declare::SourceProperties;
 
+/// That a statement may write to a topic, or delete it. The broker would refuse it as well, but only once a part of the
+/// statement is carried out.
+///
+/// # Errors
+/// [`Error::InternalTopic`].
+pub fn check_not_internal(topic: &TopicName) -> Result<()> {
+    match topic.is_internal() {
+        true => Err(Error::InternalTopic { topic: topic.to_string() }),
+        false => Ok(()),
+    }
+}
+
 /// Finds the topic of a stream that is declared, or makes it when WITH says how many partitions it shall have.
 ///
 /// # Errors

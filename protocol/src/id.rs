@@ -53,6 +53,9 @@ pub enum IdError {
 pub struct TopicName(Arc<str>);
 
 impl TopicName {
+    /// Names of topics that the broker's own parts keep for themselves begin so.
+    pub const INTERNAL_PREFIX: &str = "_thalweg_";
+
     /// Checks and takes a name.
     ///
     /// # Errors
@@ -72,6 +75,11 @@ impl TopicName {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// True for a topic that a part of the broker keeps for itself: all may read it, nobody else may change it.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with(Self::INTERNAL_PREFIX)
     }
 }
 

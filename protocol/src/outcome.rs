@@ -187,7 +187,10 @@ outcomes! {
         "use a client of the broker's version";
     /// The caller may not do this.
     Denied = "DENIED", 29, PermissionDenied, Never, None, 5,
-        "ask for the right, or use another login";
+        "the message says who may do it, and what to do instead";
+    /// The SQL engine cannot read its own records and carries out nothing. Topics are served.
+    SqlNotStarted = "SQL_NOT_STARTED", 56, FailedPrecondition, Never, None, 7,
+        "topics are served; restore the topic that the message names from a backup, or begin anew: docs/operating.md, \"Beginning anew\"";
     /// A bug of ours: something happened that the program holds to be impossible.
     Internal = "INTERNAL", -1, Internal, Never, Unknown, 70,
         "this is a fault of the program: please report it with the broker's log";

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use client::admin::Admin;
-use processor::hall::INTERNAL_PREFIX;
 use protocol::id::TopicName;
 use protocol::outcome::Outcome;
 use protocol::verbs::{TopicChange, TopicDescription, TopicSpec};
@@ -69,7 +68,7 @@ fn is_as_before(before: &TopicDescription, after: &TopicDescription) -> bool {
 
 async fn list(admin: &Admin, output: &Output, all: bool) -> Result<(), Failure> {
     let mut topics = admin.list_topics().await?;
-    topics.retain(|topic| all || !topic.name.as_str().starts_with(INTERNAL_PREFIX));
+    topics.retain(|topic| all || !topic.name.is_internal());
     if output.is_json() {
         return topics.iter().try_for_each(|topic| output.json(&Topic::from(topic)));
     }

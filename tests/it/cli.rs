@@ -120,6 +120,7 @@ fn exit_codes_say_what_went_wrong() {
     assert_eq!(code(&["topic", "create", "there"]), 4);
     assert_eq!(code(&["topic", "create", "x", "--set", "retention.md=1"]), 2);
     assert_eq!(code(&["sql", "-e", "SELEC 1;"]), 2);
+    assert_eq!(code(&["topic", "delete", "_thalweg_sql_catalog", "-y"]), 5);
     assert_eq!(code(&["--server", "127.0.0.1:1", "topic", "list"]), 6);
     let errors = thalweg(&broker, &["--output", "json", "consume", "nowhere"], "").stderr;
     let error: serde_json::Value = serde_json::from_slice(&errors).unwrap();

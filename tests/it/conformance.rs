@@ -36,10 +36,11 @@ type Answer<T> = Result<T, Outcome>;
 type Promise = fn(Door) -> BoxFuture<'static, ()>;
 
 /// What holds at every door.
-const PROMISES: [(&str, Promise); 15] = [
+const PROMISES: [(&str, Promise); 16] = [
     ("a topic is created, described, changed, listed, deleted", |door| Box::pin(topics(door))),
     ("what is not there is refused by its outcome", |door| Box::pin(not_there(door))),
     ("what is not valid changes nothing", |door| Box::pin(not_valid(door))),
+    ("topics of the SQL engine are read and not changed", |door| Box::pin(internal(door))),
     ("offsets count up in the order of the entries", |door| Box::pin(offsets(door))),
     ("an entry fails by itself", |door| Box::pin(entries_fail_alone(door))),
     ("requests are applied in the order handed over", |door| Box::pin(pipelined(door))),
@@ -174,6 +175,27 @@ async fn not_there(door: Door) {
     assert_eq!(door.fetch(&topic, 1).await, Err(Outcome::OffsetOutOfRange));
     let deleted = door.transport.delete_topic(nowhere).await.unwrap_err();
     assert_eq!(deleted.outcome(), Outcome::UnknownTopic);
+}
+
+async fn internal(door: Door) {
+    let own: TopicName = "_thalweg_sql_catalog".parse().unwrap();
+    let before = door.transport.describe_topic(own.clone()).await.unwrap();
+    let spec = TopicSpec {
+        name: "_thalweg_of_somebody_else".parse().unwrap(),
+        partitions: None,
+        settings: BTreeMap::new(),
+    };
+    let answer =
+        |result: Result<_, client::error::Error>| result.map(drop).map_err(|error| error.outcome());
+    let refused = [
+        door.append(&own, batch(&["garbage"])).await.map(drop),
+        answer(door.transport.create_topic(spec).await),
+        answer(door.transport.alter_topic(own.clone(), TopicChange::default()).await),
+        door.transport.delete_topic(own.clone()).await.map_err(|error| error.outcome()),
+    ];
+    assert_eq!(refused, [Err(Outcome::Denied); 4]);
+    door.fetch(&own, 0).await.unwrap();
+    assert_eq!(door.transport.describe_topic(own).await.unwrap(), before);
 }
 
 async fn not_valid(door: Door) {

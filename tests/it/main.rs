@@ -12,6 +12,7 @@ mod load;
 mod old_data;
 #[cfg(unix)]
 mod open_files;
+mod own_records;
 mod shell;
 mod signals;
 mod support;

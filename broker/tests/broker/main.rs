@@ -6,6 +6,7 @@ mod changes;
 mod doors;
 mod fallen;
 mod grpc;
+mod internal;
 mod rolls;
 mod service;
 mod support;

@@ -9,6 +9,7 @@ use crate::hall::{Hall, NewQuery};
 use crate::plan::build::plan_insert;
 use crate::plan::declare::SourceProperties;
 use crate::session::Session;
+use crate::topics::check_not_internal;
 
 /// INSERT INTO name SELECT: a query that writes a stream which is there.
 pub(super) async fn insert_select(
@@ -23,6 +24,7 @@ pub(super) async fn insert_select(
     let mut changing = hall.change_lock().await?;
     let catalog = hall.catalog();
     let sink = catalog.stream(target)?;
+    check_not_internal(&sink.topic)?;
     let source = catalog.stream(query.from.name.as_str())?;
     let selected = plan_insert(query, source, sink)?;
     let new = NewQuery {

@@ -14,7 +14,7 @@ use crate::plan::build::plan_records;
 use crate::plan::declare::{DefaultFormats, SourceProperties, Stream};
 use crate::query::insert::Inserter;
 use crate::session::Session;
-use crate::topics::find_or_create;
+use crate::topics::{check_not_internal, find_or_create};
 
 /// CREATE STREAM (columns)
 pub(super) async fn create_stream(
@@ -69,6 +69,7 @@ pub(super) async fn create_as(
     let source = catalog.stream(create.query.from.name.as_str())?;
     let selected = plan_records(&create.query, source)?;
     let stream = derived_stream(session, name, &properties, selected.plan.schema(), source)?;
+    check_not_internal(&stream.topic)?;
     let mut answers: Vec<_> = selected.notices.into_iter().map(Answer::Notice).collect();
     let statement = create.to_string();
     if let Some(old) = existing {
@@ -116,6 +117,9 @@ pub(super) async fn drop_stream(
         Err(error) => return Err(error),
     };
     catalog.check_unused(name)?;
+    if delete_topic {
+        check_not_internal(&topic)?;
+    }
     hall.change(&mut changing, vec![Change::DropStream(name.to_owned())]).await?;
     if delete_topic {
         hall.transport().delete_topic(topic.clone()).await?;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::transport::Transport;
 use parking_lot::RwLock;
@@ -13,7 +14,8 @@ use crate::catalog::{Catalog, Change, PersistentQuery};
 use crate::flow::running::{Launch, Running};
 use crate::flow::spec::Services;
 use crate::flow::status::{Counts, State};
-use crate::launch::{Stored, prepare, read_checkpoints};
+use crate::launch::prepare;
+use crate::stored::{Stored, read_checkpoints};
 
 /// A persistent query and how it fares.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub(super) struct Roster {
     services: Services,
     /// Guards catalogue and running queries. Never held across an await. Taken after the change lock, where both are.
     state: RwLock<Inside>,
+    /// Damage among the checkpoints stands in the log.
+    damage_told: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +54,7 @@ pub(super) struct Due {
 
 impl Roster {
     pub(super) fn new(services: Services) -> Self {
-        Self { services, state: RwLock::default() }
+        Self { services, state: RwLock::default(), damage_told: AtomicBool::default() }
     }
 
     /// The way to the broker.
@@ -146,19 +150,27 @@ impl Roster {
         }
     }
 
-    /// Starts a query again from what is durable.
-    pub(super) async fn restart(&self, query: &PersistentQuery) {
-        match read_checkpoints(&self.services, &self.catalog()).await {
-            Ok(stored) => self.resume(query, &stored).await,
-            Err(error) => self.run_failed(query, error.to_string()),
+    /// Starts queries where their checkpoints stand; one that cannot be started is kept with the cause.
+    pub(super) async fn start(&self, queries: &[PersistentQuery]) {
+        if queries.is_empty() {
+            return;
         }
-    }
-
-    /// Starts a query where its checkpoints stand; a query that cannot be started is kept with the cause.
-    pub(super) async fn resume(&self, query: &PersistentQuery, stored: &Stored) {
-        match prepare(&self.services, query, &self.catalog(), stored).await {
-            Ok(launch) => self.run(query, launch),
-            Err(error) => self.run_failed(query, error.to_string()),
+        let stored = read_checkpoints(&self.services, &self.catalog()).await;
+        // Told once, not at every try.
+        if let Some(damage) = stored.as_ref().ok().and_then(Stored::damage)
+            && !self.damage_told.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(damage, "checkpoints of queries are lost");
+        }
+        for query in queries {
+            let prepared = match &stored {
+                Ok(stored) => prepare(&self.services, query, &self.catalog(), stored).await,
+                Err(error) => Err(error.clone()),
+            };
+            match prepared {
+                Ok(launch) => self.run(query, launch),
+                Err(error) => self.run_failed(query, error.to_string()),
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn open(broker: &Arc<FakeBroker>) -> Engine {
-    Engine::open(broker.clone(), EngineConfig::default()).await.unwrap()
+    Engine::open(broker.clone(), broker.clone(), EngineConfig::default()).await.unwrap()
 }
 
 /// Carries statements out and collects what they answer, and the refusal at the end if there is one.
