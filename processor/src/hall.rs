@@ -100,7 +100,7 @@ impl Hall {
         let journal =
             Journal::start(Arc::clone(&transport), catalog_topic, Partition::ZERO, clock.clone());
         let log = ProcessingLog::start(Arc::clone(&transport), clock.clone());
-        let services = Services { transport, checkpoints, log };
+        let services = Services { transport, checkpoints, log, clock };
         let hall = Self {
             roster: Roster::new(services),
             changing: Mutex::new(Changing { journal, unsure: true, closed: false }),

@@ -39,6 +39,9 @@
 //!   the lane were theirs cannot be known. Each lost row gave its lane at most one row, so dropping that many fewer
 //!   never loses a row; it may repeat some, and the task says so ([`Replay::gap`]).
 //!
+//! * **A row has a time that the sink does not take.** Whether it does depends on a clock, so the decision would be
+//!   another one when the row is made again. It is written down before any row behind it is sent ([`PassedOver`]).
+//!
 //! What this leaves out: functions that read a clock or roll dice are not functions of the input. They may give another
 //! *value* the second time, which nobody can have seen; in WHERE they may also let another *number* of rows through.
 
@@ -47,6 +50,7 @@ use protocol::id::{Offset, Partition, ProducerEpoch, ProducerId, Sequence, Times
 use protocol::verbs::ProducerIdentity;
 use serde::{Deserialize, Serialize};
 
+use super::passed_over::{PassedOver, StoredRun};
 use crate::frontier::Frontier;
 
 /// Where a task stands; see the head of this file.
@@ -60,6 +64,8 @@ pub struct Checkpoint {
     pub mark: Mark,
     /// One for each sink partition, in order. Their number never changes, so that a key stays in its partition.
     pub lanes: Vec<Lane>,
+    /// Rows behind the mark that the sink did not take and that are not to be judged again.
+    pub passed_over: PassedOver,
 }
 
 /// How far the source is done, and what belongs to that point.
@@ -94,6 +100,7 @@ impl Checkpoint {
                 already: vec![0; sink_ends.len()],
             },
             lanes: fresh_lanes(sink_ends),
+            passed_over: PassedOver::default(),
         }
     }
 
@@ -149,6 +156,7 @@ impl Checkpoint {
                     already: *already,
                 })
                 .collect(),
+            passed_over: self.passed_over.encode(),
         };
         serde_json::to_vec(&stored).expect("plain numbers and lists always become JSON")
     }
@@ -185,6 +193,9 @@ impl Checkpoint {
                 frontier: Frontier::at(stored.stream_time.map(Timestamp)),
                 already: stored.lanes.iter().map(|lane| lane.already).collect(),
             },
+            passed_over: PassedOver::decode(&stored.passed_over).ok_or_else(|| {
+                CheckpointError::Layout { cause: "passed_over is no list of rows".to_owned() }
+            })?,
         })
     }
 }
@@ -269,6 +280,9 @@ struct Stored {
     source_next: i64,
     stream_time: Option<i64>,
     lanes: Vec<StoredLane>,
+    /// Not in those of older versions; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<StoredRun>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -325,7 +339,10 @@ mod tests {
             source in 0_i64..,
             time in any::<Option<i64>>(),
             lanes in prop::collection::vec((0_i32.., 0_i64.., any::<u64>()), 0..5),
+            passed in prop::collection::vec(0_i64..1_000, 0..5),
         ) {
+            let mut passed_over = PassedOver::default();
+            passed.into_iter().for_each(|row| passed_over.add(Offset::new(row).unwrap()));
             let checkpoint = Checkpoint {
                 serial,
                 identity: identity(id),
@@ -338,6 +355,7 @@ mod tests {
                     next_sequence: Sequence::new(lane.0).unwrap(),
                     sink_end: Offset::new(lane.1).unwrap(),
                 }).collect(),
+                passed_over,
             };
             prop_assert_eq!(Checkpoint::decode(&checkpoint.encode()).unwrap(), checkpoint);
         }

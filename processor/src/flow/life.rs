@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use super::checkpoint::{Checkpoint, Lane, Mark};
 use super::graph::Graph;
 use super::outbox::{Answered, Entry, Outbox};
+use super::passed_over::PassedOver;
 use super::pause::Pause;
-use super::sink::Packer;
+use super::sink::{Limits, Packer};
 use super::source::{Arrival, FETCH_WAIT_MS, Place, Source};
 use super::spec::{Command, Services, TaskSpec};
 use super::status::Status;
@@ -65,6 +66,7 @@ pub struct Life {
     pub saving: Option<BoxFuture<'static, (Checkpoint, Result<Offset>)>>,
     saved: (Mark, Vec<Lane>),
     save_at: Instant,
+    verdicts: Verdicts,
     source_pause: Pause,
     sink_pause: Pause,
     save_pause: Pause,
@@ -76,7 +78,7 @@ impl Life {
         spec: &TaskSpec,
         services: &Services,
         checkpoint: &Checkpoint,
-        batch_bytes_max: usize,
+        limits: Limits,
     ) -> Self {
         let scan = spec.plan.scan();
         let place =
@@ -87,7 +89,7 @@ impl Life {
             reader: RowsReader::new(scan.layout.clone()),
             graph: Graph::new(&spec.plan),
             frontier: checkpoint.mark.frontier,
-            packer: Packer::new(layout, spec.partition, batch_bytes_max, checkpoint),
+            packer: Packer::new(layout, spec.partition, limits, checkpoint),
             outbox: Outbox::new(checkpoint.mark.clone(), checkpoint.lanes.clone()),
             identity: checkpoint.identity,
             fetching: None,
@@ -96,6 +98,7 @@ impl Life {
             saving: None,
             saved: (checkpoint.mark.clone(), checkpoint.lanes.clone()),
             save_at: Instant::now() + CHECKPOINT_INTERVAL,
+            verdicts: Verdicts::Durable,
             source_pause: Pause::between(BACKOFF),
             sink_pause: Pause::between(BACKOFF),
             save_pause: Pause::between(BACKOFF),
@@ -122,6 +125,7 @@ impl Life {
     ) {
         let now = Instant::now();
         if self.handing.is_none()
+            && self.verdicts == Verdicts::Durable
             && self.sink_pause.is_over(now)
             && let Some(entries) = self.outbox.next_request()
         {
@@ -131,10 +135,13 @@ impl Life {
         }
         let stopping = command == Command::Stop && self.outbox.is_empty();
         if self.saving.is_none()
-            && self.is_unsaved()
             && self.save_pause.is_over(now)
-            && (stopping || self.save_at <= now)
+            && (self.verdicts == Verdicts::New
+                || self.is_unsaved() && (stopping || self.save_at <= now))
         {
+            if self.verdicts == Verdicts::New {
+                self.verdicts = Verdicts::Saving;
+            }
             self.saving = Some(self.save(spec, services, serial + 1));
         }
         match command {
@@ -146,6 +153,11 @@ impl Life {
             // A fetch has no effect: it is simply given up.
             Command::Pause | Command::Stop => self.fetching = None,
         }
+    }
+
+    /// Rows that are not to be judged again, as a checkpoint of the settled place has them.
+    pub fn passed_over(&self) -> PassedOver {
+        self.packer.passed_over(self.outbox.settled().0.source_next)
     }
 
     fn save(
@@ -160,6 +172,7 @@ impl Life {
             identity: self.identity,
             mark: mark.clone(),
             lanes: lanes.to_vec(),
+            passed_over: self.passed_over(),
         };
         let (record, journal) = (spec.record(&checkpoint), services.checkpoints.clone());
         Box::pin(async move {
@@ -171,9 +184,11 @@ impl Life {
     /// When something is to be started that no future announces.
     pub fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let save = match (self.is_unsaved() && self.saving.is_none(), self.save_pause.until()) {
-            (true, Some(pause)) => self.save_at.max(pause),
-            (true, None) => self.save_at,
+        let at = if self.verdicts == Verdicts::New { now } else { self.save_at };
+        let is_due = self.verdicts == Verdicts::New || self.is_unsaved();
+        let save = match (is_due && self.saving.is_none(), self.save_pause.until()) {
+            (true, Some(pause)) => at.max(pause),
+            (true, None) => at,
             (false, _) => now + CHECKPOINT_INTERVAL,
         };
         let pauses = [&self.source_pause, &self.sink_pause];
@@ -198,6 +213,7 @@ impl Life {
             Answered::Fine => self.sink_pause.clear(),
             Answered::Failed => {}
             Answered::Disagreed(refusal) => return Err(End::Disagreed(refusal)),
+            Answered::Unfit(refusal) => return Err(End::Failed(format!("writing: {refusal}"))),
         }
         status.add_written(self.outbox.take_rows_settled());
         // A request being handed over will be answered too: only then all answers are in.
@@ -214,6 +230,9 @@ impl Life {
         let (checkpoint, result) = saved;
         newest.serial = checkpoint.serial;
         self.save_at = Instant::now() + CHECKPOINT_INTERVAL;
+        if self.verdicts == Verdicts::Saving {
+            self.verdicts = if result.is_ok() { Verdicts::Durable } else { Verdicts::New };
+        }
         match result {
             Ok(_) => {
                 self.saved = (checkpoint.mark, checkpoint.lanes);
@@ -249,7 +268,9 @@ impl Life {
             self.source_pause.clear();
         }
         for rows in &output.rows {
-            self.packer.pack(rows, &mut output.faults);
+            if self.packer.pack(rows, services.clock.now(), &mut output.faults) {
+                self.verdicts = Verdicts::New;
+            }
         }
         status.add_errors(output.faults.len() as u64);
         for fault in &output.faults {
@@ -327,6 +348,14 @@ impl Life {
             None => status.clear_trouble(),
         }
     }
+}
+
+/// Whether it is durable which rows were passed over. Until it is, nothing is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdicts {
+    Durable,
+    New,
+    Saving,
 }
 
 /// Source records that could not be read.

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod graph;
 pub mod life;
 pub mod outbox;
+pub mod passed_over;
 pub mod pause;
 pub mod running;
 pub mod sink;

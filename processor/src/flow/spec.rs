@@ -11,6 +11,7 @@ use protocol::verbs::Position;
 use super::checkpoint::Checkpoint;
 use super::sink::Sink;
 use super::source::{find_position, find_positions};
+use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::plan::logical::Plan;
 use crate::processing_log::ProcessingLog;
@@ -37,6 +38,8 @@ pub struct Services {
     pub checkpoints: Journal,
     /// Where faults go.
     pub log: ProcessingLog,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// What a task is told.
@@ -49,6 +52,7 @@ pub enum Command {
     /// Finish what is under way and end.
     Stop,
 }
+
 impl TaskSpec {
     /// The first checkpoint of a new task: an identity of its own, where it starts, where the sink ends.
     ///

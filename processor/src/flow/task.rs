@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::checkpoint::{Checkpoint, Lane};
 use super::life::{BACKOFF, End, Life};
 use super::pause::Pause;
-use super::sink::batch_bytes_max;
+use super::sink::Limits;
 use super::source::{Arrival, FETCH_WAIT_MS, Place, Source, find_positions};
 use super::spec::{Command, Services, TaskSpec};
 use super::status::Status;
@@ -76,7 +76,7 @@ impl Runner {
         loop {
             let begun = Instant::now();
             let trouble = match self.recover().await {
-                Ok(batch_bytes_max) => match self.live(batch_bytes_max).await {
+                Ok(limits) => match self.live(limits).await {
                     End::Stopped => return,
                     End::Disagreed(refusal) => {
                         self.disagreed_since.get_or_insert_with(Instant::now);
@@ -100,8 +100,8 @@ impl Runner {
         }
     }
 
-    /// Scans the sink for what lies there behind the checkpoint. Gives the largest batch that the sink takes.
-    async fn recover(&mut self) -> Result<usize> {
+    /// Scans the sink for what lies there behind the checkpoint. Gives what the sink takes.
+    async fn recover(&mut self) -> Result<Limits> {
         let transport = Arc::clone(&self.services.transport);
         let topic = self.spec.sink.topic.clone();
         let described = transport.describe_topic(topic.clone()).await?;
@@ -130,11 +130,11 @@ impl Runner {
             self.checkpoint = renewed;
             self.disagreed_since = None;
         }
-        Ok(batch_bytes_max(&described))
+        Ok(Limits::of(&described))
     }
 
-    async fn live(&mut self, batch_bytes_max: usize) -> End {
-        let mut life = Life::new(&self.spec, &self.services, &self.checkpoint, batch_bytes_max);
+    async fn live(&mut self, limits: Limits) -> End {
+        let mut life = Life::new(&self.spec, &self.services, &self.checkpoint, limits);
         let end = loop {
             let command = *self.commands.borrow_and_update();
             if command == Command::Stop && life.is_finished() {
@@ -167,6 +167,7 @@ impl Runner {
         let (mark, lanes) = life.outbox.settled();
         self.checkpoint.mark = mark.clone();
         self.checkpoint.lanes = lanes.to_vec();
+        self.checkpoint.passed_over = life.passed_over();
         end
     }
 }

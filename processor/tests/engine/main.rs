@@ -8,3 +8,4 @@
 mod exactly_once;
 mod statements;
 mod support;
+mod times;
