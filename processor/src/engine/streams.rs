@@ -7,6 +7,7 @@ use sql::schema::Schema;
 
 use crate::answer::Answer;
 use crate::catalog::{Change, PersistentQuery, parse_one};
+use crate::circle::check_circle;
 use crate::error::{Error, Result};
 use crate::format::table::{Codec, Format, Part};
 use crate::hall::{Hall, NewQuery};
@@ -81,6 +82,7 @@ pub(super) async fn create_as(
         )));
         return Ok(answers);
     }
+    check_circle(&catalog, &source.topic, &stream.topic)?;
     let described = hall.transport().describe_topic(source.topic.clone()).await?;
     let partitions = u32::try_from(described.partitions.len()).ok();
     find_or_create(&**hall.transport(), &stream.topic, &properties, partitions).await?;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 
+mod circles;
 mod exactly_once;
 mod statements;
 mod support;
