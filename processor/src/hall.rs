@@ -188,7 +188,7 @@ impl Hall {
         let mut checkpoints = Vec::new();
         for spec in &specs {
             let transport = &**self.transport();
-            checkpoints.push(spec.first_checkpoint(transport, new.start, lanes).await?);
+            checkpoints.push(spec.first_checkpoint(transport, source.id, new.start, lanes).await?);
         }
         let pairs = specs.iter().zip(&checkpoints);
         let records = pairs.map(|(spec, checkpoint)| spec.record(checkpoint)).collect();

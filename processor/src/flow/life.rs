@@ -10,7 +10,7 @@ use client::error::Result;
 use client::transport::PendingReply;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use protocol::id::{Offset, Partition, Timestamp, TopicName};
+use protocol::id::{Offset, Partition, Timestamp, TopicId, TopicName};
 use protocol::outcome::Refusal;
 use protocol::verbs::{FetchReply, ProduceEntry, ProduceReply, ProduceRequest, ProducerIdentity};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::graph::Graph;
 use super::outbox::{Answered, Entry, Outbox};
 use super::passed_over::PassedOver;
 use super::pause::Pause;
+use super::shift::Found;
 use super::sink::{Limits, Packer};
 use super::source::{Arrival, FETCH_WAIT_MS, Place, Source};
 use super::spec::{Command, Services, TaskSpec};
@@ -45,6 +46,15 @@ pub enum End {
     Failed(String),
 }
 
+/// What a life stands on, as it was found at its start.
+#[derive(Clone, Debug)]
+pub struct Footing {
+    /// What the sink takes.
+    pub limits: Limits,
+    /// The source.
+    pub source: Found,
+}
+
 /// Everything between two scans of the sink.
 #[expect(missing_debug_implementations, reason = "futures under way have nothing to show")]
 pub struct Life {
@@ -57,7 +67,10 @@ pub struct Life {
     pub outbox: Outbox,
     identity: ProducerIdentity,
     /// A fetch under way.
-    pub fetching: Option<BoxFuture<'static, Result<FetchReply>>>,
+    pub fetching: Option<BoxFuture<'static, Result<Fetched>>>,
+    /// Why nothing more is read in this life: the source is not what it was.
+    left: Option<String>,
+    source_id: TopicId,
     /// A request on its way into the transport.
     pub handing: Option<BoxFuture<'static, Result<PendingReply>>>,
     /// Answers to come, in the order of their requests.
@@ -78,7 +91,7 @@ impl Life {
         spec: &TaskSpec,
         services: &Services,
         checkpoint: &Checkpoint,
-        limits: Limits,
+        footing: Footing,
     ) -> Self {
         let scan = spec.plan.scan();
         let place =
@@ -89,10 +102,12 @@ impl Life {
             reader: RowsReader::new(scan.layout.clone()),
             graph: Graph::new(&spec.plan),
             frontier: checkpoint.mark.frontier,
-            packer: Packer::new(layout, spec.partition, limits, checkpoint),
+            packer: Packer::new(layout, &footing.source, footing.limits, checkpoint),
             outbox: Outbox::new(checkpoint.mark.clone(), checkpoint.lanes.clone()),
             identity: checkpoint.identity,
             fetching: None,
+            left: None,
+            source_id: footing.source.id,
             handing: None,
             replies: FuturesOrdered::new(),
             saving: None,
@@ -146,13 +161,34 @@ impl Life {
         }
         match command {
             Command::Run => {
-                if self.fetching.is_none() && self.source_pause.is_over(now) {
-                    self.fetching = Some(self.source.fetch(FETCH_WAIT_MS));
+                let may = self.left.is_none() && self.source_pause.is_over(now);
+                if self.fetching.is_none() && may {
+                    self.fetching = Some(self.fetch(services));
                 }
             }
             // A fetch has no effect: it is simply given up.
             Command::Pause | Command::Stop => self.fetching = None,
         }
+    }
+
+    /// Fetches, and looks whether what came is of the topic that is meant: a topic is read by its name, and another one
+    /// may have it by now.
+    fn fetch(&mut self, services: &Services) -> BoxFuture<'static, Result<Fetched>> {
+        let fetch = self.source.fetch(FETCH_WAIT_MS);
+        let (topic, id) = (self.source.topic().clone(), self.source_id);
+        let transport = Arc::clone(&services.transport);
+        Box::pin(async move {
+            let reply = fetch.await?;
+            let is_empty = reply.entries.iter().flatten().all(|found| found.batches.is_empty());
+            // Asked behind the fetch: a topic that is the same still was the same then.
+            let is_same = is_empty || transport.describe_topic(topic).await?.id == id;
+            Ok(if is_same { Fetched::Reply(reply) } else { Fetched::OtherTopic })
+        })
+    }
+
+    /// Why this life ends, once all that it has read is in the sink: the source is not what it was.
+    pub fn source_left(&self) -> Option<&str> {
+        self.left.as_deref().filter(|_| self.outbox.is_empty())
     }
 
     /// Rows that are not to be judged again, as a checkpoint of the settled place has them.
@@ -170,6 +206,7 @@ impl Life {
         let checkpoint = Checkpoint {
             serial,
             identity: self.identity,
+            source: Some(self.source_id),
             mark: mark.clone(),
             lanes: lanes.to_vec(),
             passed_over: self.passed_over(),
@@ -245,13 +282,18 @@ impl Life {
     /// A fetch came back: its rows are computed and put into the outbox.
     pub async fn fetched(
         &mut self,
-        fetched: Result<FetchReply>,
+        fetched: Result<Fetched>,
         spec: &TaskSpec,
         services: &Services,
         status: &Status,
     ) -> std::result::Result<(), End> {
         let reply = match fetched {
-            Ok(reply) => reply,
+            Ok(Fetched::Reply(reply)) => reply,
+            Ok(Fetched::OtherTopic) => {
+                let topic = self.source.topic();
+                self.left = Some(format!("reading: the topic {topic} was deleted and made again"));
+                return Ok(());
+            }
             Err(error) => {
                 self.source_pause.failed(format!("reading: {error}"));
                 return Ok(());
@@ -260,7 +302,7 @@ impl Life {
         let paused = self.source_pause.until();
         let mut output = Output::default();
         for arrival in self.source.take(reply) {
-            let run = self.arrived(arrival, status, &mut output).await;
+            let run = self.arrived(arrival, status, &mut output);
             run.map_err(|error| End::Failed(error.to_string()))?;
         }
         // A partition that could not be read is in the answer as well: only then the pauses go on growing.
@@ -285,7 +327,7 @@ impl Life {
         Ok(())
     }
 
-    async fn arrived(
+    fn arrived(
         &mut self,
         arrival: Arrival,
         status: &Status,
@@ -313,16 +355,7 @@ impl Life {
                 let unsure = self.packer.gap(to.since(from));
                 self.tell_gap(Gap { partition, from, to, unsure }, &cause, status, output);
             }
-            Arrival::Lost { partition, cause } => {
-                let from = self.source.places().first().map_or(Offset::ZERO, |place| place.next);
-                match self.source.seek_earliest(partition).await {
-                    Ok(to) => {
-                        let unsure = self.packer.gap(u64::MAX);
-                        self.tell_gap(Gap { partition, from, to, unsure }, &cause, status, output);
-                    }
-                    Err(error) => self.source_pause.failed(format!("reading: {error}")),
-                }
-            }
+            Arrival::Lost { cause, .. } => self.left = Some(format!("reading: {cause}")),
             Arrival::Failed(cause) => self.source_pause.failed(format!("reading: {cause}")),
         }
         Ok(())
@@ -348,6 +381,14 @@ impl Life {
             None => status.clear_trouble(),
         }
     }
+}
+
+/// What a fetch has brought.
+pub enum Fetched {
+    /// Of the topic that is meant.
+    Reply(FetchReply),
+    /// Something of another topic that has its name now.
+    OtherTopic,
 }
 
 /// Whether it is durable which rows were passed over. Until it is, nothing is sent.

@@ -7,6 +7,7 @@ pub mod outbox;
 pub mod passed_over;
 pub mod pause;
 pub mod running;
+pub mod shift;
 pub mod sink;
 pub mod source;
 pub mod spec;

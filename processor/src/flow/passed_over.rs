@@ -43,6 +43,12 @@ impl PassedOver {
         Self(self.0.range(source_next..).copied().collect())
     }
 
+    /// Those before an offset: `..end`.
+    #[must_use]
+    pub fn until(&self, end: Offset) -> Self {
+        Self(self.0.range(..end).copied().collect())
+    }
+
     /// The stored form.
     pub fn encode(&self) -> Vec<StoredRun> {
         let mut runs: Vec<(Offset, Vec<u8>)> = Vec::new();

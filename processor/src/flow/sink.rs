@@ -16,6 +16,7 @@ use sql::Rows;
 use super::checkpoint::{Checkpoint, Mark, Replay};
 use super::outbox::Entry;
 use super::passed_over::PassedOver;
+use super::shift::Found;
 use crate::format::rows::{Layout, RowsWriter};
 use crate::frontier::Frontier;
 use crate::processing_log::{Fault, Step};
@@ -33,6 +34,9 @@ const BATCH_BYTES_SETTING: &str = "max.message.bytes";
 const AHEAD_SETTING: &str = "message.timestamp.after.max.ms";
 const BEHIND_SETTING: &str = "message.timestamp.before.max.ms";
 const CLOCK_SETTING: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+
+/// The cause of a fault: the first row behind them is fine.
+const LOST: &str = "records before this one were lost in the source, as by a loss of power; rows that were derived from them stay";
 
 /// What the topic of a sink takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,9 @@ pub struct Packer {
     writer: RowsWriter,
     identity: ProducerIdentity,
     source_partition: Partition,
+    /// Where the source ended when the sink was scanned: what the sink has already was made of records before it.
+    /// `None` once a row behind it was made.
+    source_end: Option<Offset>,
     limits: Limits,
     passed_over: PassedOver,
     replay: Replay,
@@ -78,12 +85,7 @@ struct OpenLane {
 
 impl Packer {
     /// A packer that goes on where a checkpoint stands after the scan of the sink.
-    pub fn new(
-        layout: &Layout,
-        source_partition: Partition,
-        limits: Limits,
-        checkpoint: &Checkpoint,
-    ) -> Self {
+    pub fn new(layout: &Layout, source: &Found, limits: Limits, checkpoint: &Checkpoint) -> Self {
         let open = |next| OpenLane {
             next,
             first_time: Timestamp(0),
@@ -92,9 +94,10 @@ impl Packer {
         Self {
             writer: RowsWriter::new(layout),
             identity: checkpoint.identity,
-            source_partition,
+            source_partition: source.partition,
+            source_end: Some(source.end),
             limits,
-            passed_over: checkpoint.passed_over.clone(),
+            passed_over: checkpoint.passed_over.until(source.end),
             replay: Replay::new(checkpoint.mark.already.clone()),
             lanes: checkpoint.lanes.iter().map(|lane| open(lane.next_sequence)).collect(),
             closed: Vec::new(),
@@ -121,6 +124,12 @@ impl Packer {
             if self.passed_over.has(offset) {
                 faults.push(fault(rows, row, "its time was out of the topic's range when the row was first made; it is not judged again".to_owned()));
                 continue;
+            }
+            if self.source_end.is_some_and(|end| offset >= end) {
+                self.source_end = None;
+                if self.replay.gap(u64::MAX) {
+                    faults.push(fault(rows, row, LOST.to_owned()));
+                }
             }
             let lane = self.lane_of(&record);
             if !self.replay.is_new(lane) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use client::error::Result;
 use client::transport::Transport;
-use protocol::id::Partition;
+use protocol::id::{Partition, TopicId};
 use protocol::record::Record;
 use protocol::verbs::Position;
 
@@ -64,6 +64,7 @@ impl TaskSpec {
     pub async fn first_checkpoint(
         &self,
         transport: &dyn Transport,
+        source_id: TopicId,
         start: Position,
         sink_partitions: u32,
     ) -> Result<Checkpoint> {
@@ -72,7 +73,7 @@ impl TaskSpec {
         let latest = Position::Latest;
         let ends = find_positions(transport, &self.sink.topic, sink_partitions, latest).await?;
         let identity = transport.init_producer().await?;
-        Ok(Checkpoint::first(identity, source_next, &ends))
+        Ok(Checkpoint::first(identity, source_id, source_next, &ends))
     }
 
     /// The record that keeps a checkpoint of this task.

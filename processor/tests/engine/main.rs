@@ -7,6 +7,7 @@
 
 mod circles;
 mod exactly_once;
+mod sources;
 mod statements;
 mod support;
 mod times;
