@@ -78,6 +78,16 @@ pub enum Error {
         /// The queries that are there already, on the way.
         queries: Vec<String>,
     },
+    /// A column with the name of a pseudo-column.
+    #[error(
+        "{place}: {column} is a column that every row has by itself: leave it out, or give it another name ({column} AS ROW_{})", column.trim_start_matches("ROW")
+    )]
+    ReservedColumn {
+        /// Where it stands, or its statement.
+        place: Place,
+        /// The name.
+        column: &'static str,
+    },
     /// No topic of that name.
     #[error("the topic '{topic}' does not exist{}", topic_advice(near.as_deref()))]
     UnknownTopic {
@@ -291,6 +301,7 @@ impl Error {
             | Self::KeyNotSelected { .. }
             | Self::SinkColumns { .. }
             | Self::Circle { .. }
+            | Self::ReservedColumn { .. }
             | Self::ValueCount { .. }
             | Self::Value { .. } => Outcome::InvalidStatement,
         }
