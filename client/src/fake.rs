@@ -9,8 +9,8 @@
 //! | [`Fault::DropAfter`] | `DISCONNECTED`, for all that waits | it was done |
 //! | [`Fault::Refuse`] | this outcome | nothing |
 //!
-//! Left out: durability, settings (they are kept and shown, not obeyed), retention; [`FakeBroker::trim`] and
-//! [`FakeBroker::damage`] do by hand what time and disks do.
+//! Left out: durability, settings (they are kept and shown, not obeyed), retention; [`FakeBroker::trim`],
+//! [`FakeBroker::cut`] and [`FakeBroker::damage`] do by hand what time, a loss of power and disks do.
 //!
 //! ```
 //! use protocol::outcome::Outcome;
@@ -143,6 +143,11 @@ impl FakeBroker {
     /// Removes the records before `start`, as retention does.
     pub fn trim(&self, topic: &TopicName, partition: Partition, start: Offset) {
         self.change_log(topic, partition, |log| log.trim(start));
+    }
+
+    /// Removes the batches that reach behind `end`, as a loss of power does to what was not synced.
+    pub fn cut(&self, topic: &TopicName, partition: Partition, end: Offset) {
+        self.change_log(topic, partition, |log| log.cut(end));
     }
 
     /// Flips a bit in the stored batch that holds `offset`, as a failing disk does; readers get the bytes so.

@@ -70,6 +70,24 @@ pub enum Error {
         /// The queries.
         queries: Vec<String>,
     },
+    /// A query would read what it writes.
+    #[error("the query would feed itself without end: {}; {}", topics.join(" -> "), circle_advice(queries))]
+    Circle {
+        /// The topics on the way round; the first is also the last.
+        topics: Vec<String>,
+        /// The queries that are there already, on the way.
+        queries: Vec<String>,
+    },
+    /// A column with the name of a pseudo-column.
+    #[error(
+        "{place}: {column} is a column that every row has by itself: leave it out, or give it another name ({column} AS ROW_{})", column.trim_start_matches("ROW")
+    )]
+    ReservedColumn {
+        /// Where it stands, or its statement.
+        place: Place,
+        /// The name.
+        column: &'static str,
+    },
     /// No topic of that name.
     #[error("the topic '{topic}' does not exist{}", topic_advice(near.as_deref()))]
     UnknownTopic {
@@ -324,6 +342,8 @@ impl Error {
             | Self::Duplicate(_)
             | Self::KeyNotSelected { .. }
             | Self::SinkColumns { .. }
+            | Self::Circle { .. }
+            | Self::ReservedColumn { .. }
             | Self::ValueCount { .. }
             | Self::Value { .. } => Outcome::InvalidStatement,
         }
@@ -371,6 +391,15 @@ fn instead(what: &str) -> &'static str {
 
 fn did_you_mean(near: Option<&str>) -> String {
     near.map(|near| format!(": did you mean {near}?")).unwrap_or_default()
+}
+
+fn circle_advice(queries: &[String]) -> String {
+    match queries {
+        [] => "write to another topic".to_owned(),
+        queries => {
+            format!("write to another topic, or TERMINATE {} first", queries.join(" or "))
+        }
+    }
 }
 
 fn topic_advice(near: Option<&str>) -> String {

@@ -94,7 +94,7 @@ impl Hall {
         let start = |topic| Journal::start(Arc::clone(&own), topic, Partition::ZERO, clock.clone());
         let (checkpoints, journal) = (start(checkpoints_topic), start(catalog_topic));
         let log = ProcessingLog::start(Arc::clone(&own), clock.clone());
-        let services = Services { transport, checkpoints, log };
+        let services = Services { transport, checkpoints, log, clock };
         let hall = Self {
             roster: Roster::new(services),
             changing: Mutex::new(Changing { journal, unsure: true, closed: false }),
@@ -182,7 +182,7 @@ impl Hall {
         let mut checkpoints = Vec::new();
         for spec in &specs {
             let transport = &**self.transport();
-            checkpoints.push(spec.first_checkpoint(transport, new.start, lanes).await?);
+            checkpoints.push(spec.first_checkpoint(transport, source.id, new.start, lanes).await?);
         }
         let pairs = specs.iter().zip(&checkpoints);
         // What an earlier query of this id may have left there must not be taken for newer.

@@ -83,7 +83,7 @@ pub async fn prepare(
             }
             None => {
                 let earliest = Position::Earliest;
-                let first = spec.first_checkpoint(transport, earliest, lanes).await?;
+                let first = spec.first_checkpoint(transport, source.id, earliest, lanes).await?;
                 services.checkpoints.append(vec![spec.record(&first)]).await?;
                 first
             }

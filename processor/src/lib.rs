@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod catalog;
+pub mod circle;
 pub mod clock;
 pub mod engine;
 pub mod error;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use protocol::batch::{Batch, ProducerStamp, Stamp};
+use protocol::batch::{Batch, Header, ProducerStamp, Stamp};
 use protocol::id::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 use protocol::limits::PRODUCER_BATCHES_REMEMBERED;
 use protocol::outcome::{Outcome, Refusal};
@@ -40,9 +40,16 @@ impl Log {
         let stamped =
             batch.stamp(Stamp { base_offset, leader_epoch: LeaderEpoch(0), append_time: None });
         self.end = self.end.plus(count.into());
+        self.remember(stamped.header());
         self.batches.push(stamped);
+        Ok(Appended { base_offset, append_time: None, repeated: false })
+    }
+
+    /// Takes note of a batch of an idempotent producer.
+    fn remember(&mut self, header: &Header) {
+        let base_offset = header.base_offset;
         let appended = Appended { base_offset, append_time: None, repeated: false };
-        if let Some(ProducerStamp { id, epoch, base_sequence }) = stamp {
+        if let Some(ProducerStamp { id, epoch, base_sequence }) = header.producer {
             let known = self.producers.entry(id).or_insert(Producer {
                 epoch,
                 next: Sequence::ZERO,
@@ -52,13 +59,12 @@ impl Log {
                 known.last.clear();
             }
             known.epoch = epoch;
-            known.next = base_sequence.plus(count);
+            known.next = base_sequence.plus(header.offset_count());
             known.last.push_back((base_sequence, appended));
             if known.last.len() > PRODUCER_BATCHES_REMEMBERED {
                 known.last.pop_front();
             }
         }
-        Ok(appended)
     }
 
     /// New (`None`), a repeat with its old place, or out of order.
@@ -121,6 +127,18 @@ impl Log {
     pub(super) fn trim(&mut self, start: Offset) {
         self.start = start.min(self.end).max(self.start);
         self.batches.retain(|batch| batch.header().end_offset() > self.start);
+    }
+
+    /// Removes the batches that reach behind `end`, and what is remembered of them.
+    pub(super) fn cut(&mut self, end: Offset) {
+        let batches = std::mem::take(&mut self.batches);
+        self.producers.clear();
+        self.end = self.start;
+        for batch in batches.into_iter().take_while(|batch| batch.header().end_offset() <= end) {
+            self.end = batch.header().end_offset();
+            self.remember(batch.header());
+            self.batches.push(batch);
+        }
     }
 
     /// Readers get the batch that holds `offset` with a flipped bit from now on.
@@ -188,6 +206,18 @@ mod tests {
         let again = log.append(batch(1, 0, 2)).unwrap();
         assert!(again.repeated && again.base_offset == Offset::new(2).unwrap());
         assert_eq!(log.end, Offset::new(6).unwrap());
+    }
+
+    #[test]
+    fn what_is_cut_is_forgotten_and_can_be_sent_again() {
+        let mut log = Log::default();
+        for sequence in [0, 2, 4] {
+            log.append(batch(1, 0, sequence)).unwrap();
+        }
+        log.cut(Offset::new(3).unwrap());
+        assert_eq!((log.end, log.batches.len()), (Offset::new(2).unwrap(), 1));
+        assert!(log.append(batch(1, 0, 0)).unwrap().repeated);
+        assert_eq!(log.append(batch(1, 0, 2)).unwrap().base_offset, Offset::new(2).unwrap());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use protocol::verbs::Position;
 use sql::ast::{Query, QueryTarget};
 
 use crate::answer::Answer;
+use crate::circle::check_circle;
 use crate::error::Result;
 use crate::hall::{Hall, NewQuery};
 use crate::plan::build::plan_insert;
@@ -27,6 +28,7 @@ pub(super) async fn insert_select(
     check_not_internal(&sink.topic)?;
     let source = catalog.stream(query.from.name.as_str())?;
     let selected = plan_insert(query, source, sink)?;
+    check_circle(&catalog, &source.topic, &sink.topic)?;
     let new = NewQuery {
         id: properties.query_id,
         id_prefix: "INSERTQUERY".to_owned(),

@@ -3,10 +3,11 @@
 use protocol::verbs::Position;
 use sql::Place;
 use sql::ast::{ColumnDefinition, ColumnRole, CreateAs, CreateSource, SourceKind, Statement};
-use sql::schema::Schema;
+use sql::schema::{Pseudo, Schema};
 
 use crate::answer::Answer;
 use crate::catalog::{Change, PersistentQuery, parse_one};
+use crate::circle::check_circle;
 use crate::error::{Error, Result};
 use crate::format::table::{Codec, Format, Part};
 use crate::hall::{Hall, NewQuery};
@@ -36,6 +37,9 @@ pub(super) async fn create_stream(
             return Err(Error::SourceExists { name: name.to_owned() });
         }
         catalog.check_unused(name)?;
+    }
+    for column in &create.columns {
+        refuse_reserved(column.name.as_str(), column.place.0)?;
     }
     let is_key = |column: &&ColumnDefinition| column.role == ColumnRole::Key;
     let keys = create.columns.iter().filter(is_key).count();
@@ -68,7 +72,11 @@ pub(super) async fn create_as(
     }
     let source = catalog.stream(create.query.from.name.as_str())?;
     let selected = plan_records(&create.query, source)?;
-    let stream = derived_stream(session, name, &properties, selected.plan.schema(), source)?;
+    let schema = selected.plan.schema();
+    for column in schema.key().iter().chain(schema.value()) {
+        refuse_reserved(&column.name, place)?;
+    }
+    let stream = derived_stream(session, name, &properties, schema, source)?;
     check_not_internal(&stream.topic)?;
     let mut answers: Vec<_> = selected.notices.into_iter().map(Answer::Notice).collect();
     let statement = create.to_string();
@@ -82,6 +90,7 @@ pub(super) async fn create_as(
         )));
         return Ok(answers);
     }
+    check_circle(&catalog, &source.topic, &stream.topic)?;
     let described = hall.transport().describe_topic(source.topic.clone()).await?;
     let partitions = u32::try_from(described.partitions.len()).ok();
     find_or_create(&**hall.transport(), &stream.topic, &properties, partitions).await?;
@@ -175,6 +184,14 @@ fn replaced_query(
         );
     }
     Ok((*query).clone())
+}
+
+/// A column must not hide a pseudo-column. Those that are there from before are read as they were.
+fn refuse_reserved(column: &str, place: Place) -> Result<()> {
+    match Pseudo::of_name(column) {
+        Some(pseudo) => Err(Error::ReservedColumn { place, column: pseudo.name() }),
+        None => Ok(()),
+    }
 }
 
 /// Tables are not there yet.

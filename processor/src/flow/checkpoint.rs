@@ -39,14 +39,22 @@
 //!   the lane were theirs cannot be known. Each lost row gave its lane at most one row, so dropping that many fewer
 //!   never loses a row; it may repeat some, and the task says so ([`Replay::gap`]).
 //!
+//! * **The source is another topic of its name, or has lost its last records.** The id of the topic and its end tell; the
+//!   table in `flow/shift.rs` says where the task goes on. Under a new identity, since the sequences of the old one
+//!   stand for rows that cannot be made again. Where the source has lost records behind the checkpoint only, the rows
+//!   made of them are not awaited behind the end that the source had at the start.
+//! * **A row has a time that the sink does not take.** Whether it does depends on a clock, so the decision would be
+//!   another one when the row is made again. It is written down before any row behind it is sent ([`PassedOver`]).
+//!
 //! What this leaves out: functions that read a clock or roll dice are not functions of the input. They may give another
 //! *value* the second time, which nobody can have seen; in WHERE they may also let another *number* of rows through.
 
 use protocol::batch::Header;
-use protocol::id::{Offset, Partition, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use protocol::id::{Offset, Partition, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
 use protocol::verbs::ProducerIdentity;
 use serde::{Deserialize, Serialize};
 
+use super::passed_over::{PassedOver, StoredRun};
 use crate::frontier::Frontier;
 
 /// Where a task stands; see the head of this file.
@@ -56,10 +64,14 @@ pub struct Checkpoint {
     pub serial: u64,
     /// The task's own producer.
     pub identity: ProducerIdentity,
+    /// The topic that it reads: this life of it. `None` in those of older versions.
+    pub source: Option<TopicId>,
     /// Everything that depends on how far the source was read.
     pub mark: Mark,
     /// One for each sink partition, in order. Their number never changes, so that a key stays in its partition.
     pub lanes: Vec<Lane>,
+    /// Rows behind the mark that the sink did not take and that are not to be judged again.
+    pub passed_over: PassedOver,
 }
 
 /// How far the source is done, and what belongs to that point.
@@ -84,16 +96,23 @@ pub struct Lane {
 
 impl Checkpoint {
     /// The first checkpoint of a task: nothing read, nothing written. `sink_ends` are the ends of the sink partitions.
-    pub fn first(identity: ProducerIdentity, source_next: Offset, sink_ends: &[Offset]) -> Self {
+    pub fn first(
+        identity: ProducerIdentity,
+        source: TopicId,
+        source_next: Offset,
+        sink_ends: &[Offset],
+    ) -> Self {
         Self {
             serial: 0,
             identity,
+            source: Some(source),
             mark: Mark {
                 source_next,
                 frontier: Frontier::START,
                 already: vec![0; sink_ends.len()],
             },
             lanes: fresh_lanes(sink_ends),
+            passed_over: PassedOver::default(),
         }
     }
 
@@ -137,6 +156,7 @@ impl Checkpoint {
             serial: self.serial,
             producer_id: self.identity.id.0,
             producer_epoch: self.identity.epoch.0,
+            source: self.source.map(|id| id.to_string()),
             source_next: self.mark.source_next.get(),
             stream_time: self.mark.frontier.time().map(|time| time.0),
             lanes: self
@@ -149,6 +169,7 @@ impl Checkpoint {
                     already: *already,
                 })
                 .collect(),
+            passed_over: self.passed_over.encode(),
         };
         serde_json::to_vec(&stored).expect("plain numbers and lists always become JSON")
     }
@@ -179,12 +200,18 @@ impl Checkpoint {
                 id: ProducerId(stored.producer_id),
                 epoch: ProducerEpoch(stored.producer_epoch),
             },
+            source: stored.source.map(|id| id.parse()).transpose().map_err(
+                |error: protocol::id::IdError| CheckpointError::Layout { cause: error.to_string() },
+            )?,
             lanes: lanes.collect::<Result<_, CheckpointError>>()?,
             mark: Mark {
                 source_next: offset("source_next", stored.source_next)?,
                 frontier: Frontier::at(stored.stream_time.map(Timestamp)),
                 already: stored.lanes.iter().map(|lane| lane.already).collect(),
             },
+            passed_over: PassedOver::decode(&stored.passed_over).ok_or_else(|| {
+                CheckpointError::Layout { cause: "passed_over is no list of rows".to_owned() }
+            })?,
         })
     }
 }
@@ -266,9 +293,15 @@ struct Stored {
     serial: u64,
     producer_id: i64,
     producer_epoch: i16,
+    /// Not in those of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     source_next: i64,
     stream_time: Option<i64>,
     lanes: Vec<StoredLane>,
+    /// Not in those of older versions; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<StoredRun>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -303,6 +336,11 @@ mod tests {
         ProducerIdentity { id: ProducerId(id), epoch: ProducerEpoch(0) }
     }
 
+    fn first(id: i64, source_next: Offset, sink_ends: &[Offset]) -> Checkpoint {
+        let source = "1".repeat(32).parse().unwrap();
+        Checkpoint::first(identity(id), source, source_next, sink_ends)
+    }
+
     fn header(id: i64, base_sequence: Sequence, rows: usize, base_offset: i64) -> Header {
         let mut builder = Builder::new(Compression::None);
         for _ in 0..rows {
@@ -323,12 +361,17 @@ mod tests {
             serial: u64,
             id in 0_i64..,
             source in 0_i64..,
+            source_id: Option<u128>,
             time in any::<Option<i64>>(),
             lanes in prop::collection::vec((0_i32.., 0_i64.., any::<u64>()), 0..5),
+            passed in prop::collection::vec(0_i64..1_000, 0..5),
         ) {
+            let mut passed_over = PassedOver::default();
+            passed.into_iter().for_each(|row| passed_over.add(Offset::new(row).unwrap()));
             let checkpoint = Checkpoint {
                 serial,
                 identity: identity(id),
+                source: source_id.map(|id| format!("{id:032x}").parse().unwrap()),
                 mark: Mark {
                     source_next: Offset::new(source).unwrap(),
                     frontier: Frontier::at(time.map(Timestamp)),
@@ -338,6 +381,7 @@ mod tests {
                     next_sequence: Sequence::new(lane.0).unwrap(),
                     sink_end: Offset::new(lane.1).unwrap(),
                 }).collect(),
+                passed_over,
             };
             prop_assert_eq!(Checkpoint::decode(&checkpoint.encode()).unwrap(), checkpoint);
         }
@@ -349,7 +393,7 @@ mod tests {
             start in prop::sample::select(vec![0, 5, i32::MAX - 3, i32::MAX]),
             batches in prop::collection::vec((1_usize..6, any::<bool>(), any::<bool>()), 0..12),
         ) {
-            let mut checkpoint = Checkpoint::first(identity(7), Offset::ZERO, &[Offset::ZERO]);
+            let mut checkpoint = first(7, Offset::ZERO, &[Offset::ZERO]);
             checkpoint.lanes[0].next_sequence = Sequence::new(start).unwrap();
             let (mut sequence, mut offset, mut written) = (checkpoint.lanes[0].next_sequence, 0, 0);
             let last = batches.len().saturating_sub(1);
@@ -396,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_new_identity_keeps_what_the_old_one_left() {
-        let mut checkpoint = Checkpoint::first(identity(7), Offset::ZERO, &[Offset::ZERO]);
+        let mut checkpoint = first(7, Offset::ZERO, &[Offset::ZERO]);
         checkpoint.saw(0, &header(7, Sequence::ZERO, 3, 10));
         let renewed = checkpoint.with_identity(identity(9), &[Offset::new(13).unwrap()]);
         assert_eq!(renewed.mark.already, [3]);
@@ -405,9 +449,20 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_of_an_older_version_has_no_source_and_passes_nothing_over() {
+        let old = r#"{"version":1,"serial":3,"producer_id":7,"producer_epoch":0,"source_next":5,"stream_time":null,
+            "lanes":[{"next_sequence":2,"sink_end":9,"already":0}]}"#;
+        let read = Checkpoint::decode(old.as_bytes()).unwrap();
+        assert_eq!((read.source, read.mark.source_next.get()), (None, 5));
+        assert_eq!(read.passed_over, PassedOver::default());
+        let new = String::from_utf8(read.encode()).unwrap();
+        assert!(!new.contains("passed_over") && !new.contains("source\""), "{new}");
+    }
+
+    #[test]
     fn what_is_no_checkpoint_is_refused() {
         assert!(matches!(Checkpoint::decode(b"{}"), Err(CheckpointError::Layout { .. })));
-        let good = Checkpoint::first(identity(1), Offset::ZERO, &[Offset::ZERO]).encode();
+        let good = first(1, Offset::ZERO, &[Offset::ZERO]).encode();
         let good = String::from_utf8(good).unwrap();
         let newer = good.replace("\"version\":1", "\"version\":2");
         assert_eq!(

@@ -10,7 +10,7 @@ use client::error::Result;
 use client::transport::PendingReply;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
-use protocol::id::{Offset, Partition, Timestamp, TopicName};
+use protocol::id::{Offset, Partition, Timestamp, TopicId, TopicName};
 use protocol::outcome::Refusal;
 use protocol::verbs::{FetchReply, ProduceEntry, ProduceReply, ProduceRequest, ProducerIdentity};
 use tokio::time::Instant;
@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use super::checkpoint::{Checkpoint, Lane, Mark};
 use super::graph::Graph;
 use super::outbox::{Answered, Entry, Outbox};
+use super::passed_over::PassedOver;
 use super::pause::Pause;
-use super::sink::Packer;
+use super::shift::Found;
+use super::sink::{Limits, Packer};
 use super::source::{Arrival, FETCH_WAIT_MS, Place, Source};
 use super::spec::{Command, Services, TaskSpec};
 use super::status::Status;
@@ -44,6 +46,15 @@ pub enum End {
     Failed(String),
 }
 
+/// What a life stands on, as it was found at its start.
+#[derive(Clone, Debug)]
+pub struct Footing {
+    /// What the sink takes.
+    pub limits: Limits,
+    /// The source.
+    pub source: Found,
+}
+
 /// Everything between two scans of the sink.
 #[expect(missing_debug_implementations, reason = "futures under way have nothing to show")]
 pub struct Life {
@@ -56,7 +67,10 @@ pub struct Life {
     pub outbox: Outbox,
     identity: ProducerIdentity,
     /// A fetch under way.
-    pub fetching: Option<BoxFuture<'static, Result<FetchReply>>>,
+    pub fetching: Option<BoxFuture<'static, Result<Fetched>>>,
+    /// Why nothing more is read in this life: the source is not what it was.
+    left: Option<String>,
+    source_id: TopicId,
     /// A request on its way into the transport.
     pub handing: Option<BoxFuture<'static, Result<PendingReply>>>,
     /// Answers to come, in the order of their requests.
@@ -65,6 +79,7 @@ pub struct Life {
     pub saving: Option<BoxFuture<'static, (Checkpoint, Result<Offset>)>>,
     saved: (Mark, Vec<Lane>),
     save_at: Instant,
+    verdicts: Verdicts,
     source_pause: Pause,
     sink_pause: Pause,
     save_pause: Pause,
@@ -76,7 +91,7 @@ impl Life {
         spec: &TaskSpec,
         services: &Services,
         checkpoint: &Checkpoint,
-        batch_bytes_max: usize,
+        footing: Footing,
     ) -> Self {
         let scan = spec.plan.scan();
         let place =
@@ -87,15 +102,18 @@ impl Life {
             reader: RowsReader::new(scan.layout.clone()),
             graph: Graph::new(&spec.plan),
             frontier: checkpoint.mark.frontier,
-            packer: Packer::new(layout, spec.partition, batch_bytes_max, checkpoint),
+            packer: Packer::new(layout, &footing.source, footing.limits, checkpoint),
             outbox: Outbox::new(checkpoint.mark.clone(), checkpoint.lanes.clone()),
             identity: checkpoint.identity,
             fetching: None,
+            left: None,
+            source_id: footing.source.id,
             handing: None,
             replies: FuturesOrdered::new(),
             saving: None,
             saved: (checkpoint.mark.clone(), checkpoint.lanes.clone()),
             save_at: Instant::now() + CHECKPOINT_INTERVAL,
+            verdicts: Verdicts::Durable,
             source_pause: Pause::between(BACKOFF),
             sink_pause: Pause::between(BACKOFF),
             save_pause: Pause::between(BACKOFF),
@@ -122,6 +140,7 @@ impl Life {
     ) {
         let now = Instant::now();
         if self.handing.is_none()
+            && self.verdicts == Verdicts::Durable
             && self.sink_pause.is_over(now)
             && let Some(entries) = self.outbox.next_request()
         {
@@ -131,21 +150,50 @@ impl Life {
         }
         let stopping = command == Command::Stop && self.outbox.is_empty();
         if self.saving.is_none()
-            && self.is_unsaved()
             && self.save_pause.is_over(now)
-            && (stopping || self.save_at <= now)
+            && (self.verdicts == Verdicts::New
+                || self.is_unsaved() && (stopping || self.save_at <= now))
         {
+            if self.verdicts == Verdicts::New {
+                self.verdicts = Verdicts::Saving;
+            }
             self.saving = Some(self.save(spec, services, serial + 1));
         }
         match command {
             Command::Run => {
-                if self.fetching.is_none() && self.source_pause.is_over(now) {
-                    self.fetching = Some(self.source.fetch(FETCH_WAIT_MS));
+                let may = self.left.is_none() && self.source_pause.is_over(now);
+                if self.fetching.is_none() && may {
+                    self.fetching = Some(self.fetch(services));
                 }
             }
             // A fetch has no effect: it is simply given up.
             Command::Pause | Command::Stop => self.fetching = None,
         }
+    }
+
+    /// Fetches, and looks whether what came is of the topic that is meant: a topic is read by its name, and another one
+    /// may have it by now.
+    fn fetch(&mut self, services: &Services) -> BoxFuture<'static, Result<Fetched>> {
+        let fetch = self.source.fetch(FETCH_WAIT_MS);
+        let (topic, id) = (self.source.topic().clone(), self.source_id);
+        let transport = Arc::clone(&services.transport);
+        Box::pin(async move {
+            let reply = fetch.await?;
+            let is_empty = reply.entries.iter().flatten().all(|found| found.batches.is_empty());
+            // Asked behind the fetch: a topic that is the same still was the same then.
+            let is_same = is_empty || transport.describe_topic(topic).await?.id == id;
+            Ok(if is_same { Fetched::Reply(reply) } else { Fetched::OtherTopic })
+        })
+    }
+
+    /// Why this life ends, once all that it has read is in the sink: the source is not what it was.
+    pub fn source_left(&self) -> Option<&str> {
+        self.left.as_deref().filter(|_| self.outbox.is_empty())
+    }
+
+    /// Rows that are not to be judged again, as a checkpoint of the settled place has them.
+    pub fn passed_over(&self) -> PassedOver {
+        self.packer.passed_over(self.outbox.settled().0.source_next)
     }
 
     fn save(
@@ -158,8 +206,10 @@ impl Life {
         let checkpoint = Checkpoint {
             serial,
             identity: self.identity,
+            source: Some(self.source_id),
             mark: mark.clone(),
             lanes: lanes.to_vec(),
+            passed_over: self.passed_over(),
         };
         let (record, journal) = (spec.record(&checkpoint), services.checkpoints.clone());
         Box::pin(async move {
@@ -171,9 +221,11 @@ impl Life {
     /// When something is to be started that no future announces.
     pub fn wake_at(&self) -> Instant {
         let now = Instant::now();
-        let save = match (self.is_unsaved() && self.saving.is_none(), self.save_pause.until()) {
-            (true, Some(pause)) => self.save_at.max(pause),
-            (true, None) => self.save_at,
+        let at = if self.verdicts == Verdicts::New { now } else { self.save_at };
+        let is_due = self.verdicts == Verdicts::New || self.is_unsaved();
+        let save = match (is_due && self.saving.is_none(), self.save_pause.until()) {
+            (true, Some(pause)) => at.max(pause),
+            (true, None) => at,
             (false, _) => now + CHECKPOINT_INTERVAL,
         };
         let pauses = [&self.source_pause, &self.sink_pause];
@@ -198,6 +250,7 @@ impl Life {
             Answered::Fine => self.sink_pause.clear(),
             Answered::Failed => {}
             Answered::Disagreed(refusal) => return Err(End::Disagreed(refusal)),
+            Answered::Unfit(refusal) => return Err(End::Failed(format!("writing: {refusal}"))),
         }
         status.add_written(self.outbox.take_rows_settled());
         // A request being handed over will be answered too: only then all answers are in.
@@ -214,6 +267,9 @@ impl Life {
         let (checkpoint, result) = saved;
         newest.serial = checkpoint.serial;
         self.save_at = Instant::now() + CHECKPOINT_INTERVAL;
+        if self.verdicts == Verdicts::Saving {
+            self.verdicts = if result.is_ok() { Verdicts::Durable } else { Verdicts::New };
+        }
         match result {
             Ok(_) => {
                 self.saved = (checkpoint.mark, checkpoint.lanes);
@@ -226,13 +282,18 @@ impl Life {
     /// A fetch came back: its rows are computed and put into the outbox.
     pub async fn fetched(
         &mut self,
-        fetched: Result<FetchReply>,
+        fetched: Result<Fetched>,
         spec: &TaskSpec,
         services: &Services,
         status: &Status,
     ) -> std::result::Result<(), End> {
         let reply = match fetched {
-            Ok(reply) => reply,
+            Ok(Fetched::Reply(reply)) => reply,
+            Ok(Fetched::OtherTopic) => {
+                let topic = self.source.topic();
+                self.left = Some(format!("reading: the topic {topic} was deleted and made again"));
+                return Ok(());
+            }
             Err(error) => {
                 self.source_pause.failed(format!("reading: {error}"));
                 return Ok(());
@@ -241,7 +302,7 @@ impl Life {
         let paused = self.source_pause.until();
         let mut output = Output::default();
         for arrival in self.source.take(reply) {
-            let run = self.arrived(arrival, status, &mut output).await;
+            let run = self.arrived(arrival, status, &mut output);
             run.map_err(|error| End::Failed(error.to_string()))?;
         }
         // A partition that could not be read is in the answer as well: only then the pauses go on growing.
@@ -249,7 +310,9 @@ impl Life {
             self.source_pause.clear();
         }
         for rows in &output.rows {
-            self.packer.pack(rows, &mut output.faults);
+            if self.packer.pack(rows, services.clock.now(), &mut output.faults) {
+                self.verdicts = Verdicts::New;
+            }
         }
         status.add_errors(output.faults.len() as u64);
         for fault in &output.faults {
@@ -264,7 +327,7 @@ impl Life {
         Ok(())
     }
 
-    async fn arrived(
+    fn arrived(
         &mut self,
         arrival: Arrival,
         status: &Status,
@@ -292,16 +355,7 @@ impl Life {
                 let unsure = self.packer.gap(to.since(from));
                 self.tell_gap(Gap { partition, from, to, unsure }, &cause, status, output);
             }
-            Arrival::Lost { partition, cause } => {
-                let from = self.source.places().first().map_or(Offset::ZERO, |place| place.next);
-                match self.source.seek_earliest(partition).await {
-                    Ok(to) => {
-                        let unsure = self.packer.gap(u64::MAX);
-                        self.tell_gap(Gap { partition, from, to, unsure }, &cause, status, output);
-                    }
-                    Err(error) => self.source_pause.failed(format!("reading: {error}")),
-                }
-            }
+            Arrival::Lost { cause, .. } => self.left = Some(format!("reading: {cause}")),
             Arrival::Failed(cause) => self.source_pause.failed(format!("reading: {cause}")),
         }
         Ok(())
@@ -327,6 +381,22 @@ impl Life {
             None => status.clear_trouble(),
         }
     }
+}
+
+/// What a fetch has brought.
+pub enum Fetched {
+    /// Of the topic that is meant.
+    Reply(FetchReply),
+    /// Something of another topic that has its name now.
+    OtherTopic,
+}
+
+/// Whether it is durable which rows were passed over. Until it is, nothing is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdicts {
+    Durable,
+    New,
+    Saving,
 }
 
 /// Source records that could not be read.

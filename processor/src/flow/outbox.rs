@@ -68,6 +68,8 @@ pub enum Answered {
     Failed,
     /// The broker's count differs from ours: only a scan of the sink can tell.
     Disagreed(Refusal),
+    /// The topic does not take what the batch holds: its settings are others now, or its clock. Make it again.
+    Unfit(Refusal),
 }
 
 impl Outbox {
@@ -147,6 +149,9 @@ impl Outbox {
             .any(|request| request.unanswered().any(|entry| entry.lane == lane));
         if disagrees(refusal.outcome) && !follows {
             return Answered::Disagreed(refusal);
+        }
+        if matches!(refusal.outcome, Outcome::InvalidTimestamp | Outcome::BatchTooLarge) {
+            return Answered::Unfit(refusal);
         }
         self.failure.get_or_insert(refusal);
         Answered::Failed
@@ -300,6 +305,17 @@ mod tests {
         outbox.next_request().unwrap();
         let order = refused(Outcome::OutOfOrderSequence);
         assert!(matches!(outbox.answered(Ok(vec![order])), Answered::Disagreed(_)));
+    }
+
+    #[test]
+    fn what_the_topic_does_not_take_is_to_be_made_again() {
+        for outcome in [Outcome::InvalidTimestamp, Outcome::BatchTooLarge] {
+            let mut outbox = outbox();
+            outbox.push(vec![entry(0, 0, 1)], mark(10));
+            outbox.next_request().unwrap();
+            assert!(matches!(outbox.answered(Ok(vec![refused(outcome)])), Answered::Unfit(_)));
+            assert_eq!(outbox.settled().0, &mark(0));
+        }
     }
 
     proptest! {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use client::error::Result;
 use client::transport::Transport;
-use protocol::id::Partition;
+use protocol::id::{Partition, TopicId};
 use protocol::record::Record;
 use protocol::verbs::Position;
 
 use super::checkpoint::Checkpoint;
 use super::sink::Sink;
 use super::source::{find_position, find_positions};
+use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::plan::logical::Plan;
 use crate::processing_log::ProcessingLog;
@@ -37,6 +38,8 @@ pub struct Services {
     pub checkpoints: Journal,
     /// Where faults go.
     pub log: ProcessingLog,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 /// What a task is told.
@@ -49,6 +52,7 @@ pub enum Command {
     /// Finish what is under way and end.
     Stop,
 }
+
 impl TaskSpec {
     /// The first checkpoint of a new task: an identity of its own, where it starts, where the sink ends.
     ///
@@ -60,6 +64,7 @@ impl TaskSpec {
     pub async fn first_checkpoint(
         &self,
         transport: &dyn Transport,
+        source_id: TopicId,
         start: Position,
         sink_partitions: u32,
     ) -> Result<Checkpoint> {
@@ -68,7 +73,7 @@ impl TaskSpec {
         let latest = Position::Latest;
         let ends = find_positions(transport, &self.sink.topic, sink_partitions, latest).await?;
         let identity = transport.init_producer().await?;
-        Ok(Checkpoint::first(identity, source_next, &ends))
+        Ok(Checkpoint::first(identity, source_id, source_next, &ends))
     }
 
     /// The record that keeps a checkpoint of this task.

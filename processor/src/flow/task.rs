@@ -12,18 +12,21 @@ use client::error::{Error, Result};
 use client::transport::Transport;
 use futures_util::stream::StreamExt as _;
 use protocol::id::{Offset, Partition, TopicName};
+use protocol::outcome::Outcome;
 use protocol::verbs::Position;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::checkpoint::{Checkpoint, Lane};
-use super::life::{BACKOFF, End, Life};
+use super::life::{BACKOFF, End, Footing, Life};
 use super::pause::Pause;
-use super::sink::batch_bytes_max;
+use super::shift::Found;
+use super::sink::Limits;
 use super::source::{Arrival, FETCH_WAIT_MS, Place, Source, find_positions};
 use super::spec::{Command, Services, TaskSpec};
 use super::status::Status;
+use crate::processing_log::{Fault, Step};
 
 /// How long a broker that disagrees about our sequences may keep a batch from readers that it has taken. After that it
 /// must have forgotten the producer.
@@ -76,7 +79,7 @@ impl Runner {
         loop {
             let begun = Instant::now();
             let trouble = match self.recover().await {
-                Ok(batch_bytes_max) => match self.live(batch_bytes_max).await {
+                Ok(footing) => match self.live(footing).await {
                     End::Stopped => return,
                     End::Disagreed(refusal) => {
                         self.disagreed_since.get_or_insert_with(Instant::now);
@@ -100,8 +103,8 @@ impl Runner {
         }
     }
 
-    /// Scans the sink for what lies there behind the checkpoint. Gives the largest batch that the sink takes.
-    async fn recover(&mut self) -> Result<usize> {
+    /// Scans the sink for what lies there behind the checkpoint. Gives what the task stands on.
+    async fn recover(&mut self) -> Result<Footing> {
         let transport = Arc::clone(&self.services.transport);
         let topic = self.spec.sink.topic.clone();
         let described = transport.describe_topic(topic.clone()).await?;
@@ -113,32 +116,67 @@ impl Runner {
         if !recreated {
             scan(&transport, &topic, &ends, &mut self.checkpoint).await?;
         }
+        // Behind the scan: whatever rows it has found were made of records before this end.
+        let source = self.find_source().await?;
         let next = |lanes: &[Lane]| lanes.iter().map(|lane| lane.next_sequence).collect::<Vec<_>>();
         if next(&before) != next(&self.checkpoint.lanes) {
             self.disagreed_since = None;
         }
         let forgotten = self.disagreed_since.is_some_and(|since| since.elapsed() > UNSEEN_MAX);
-        if recreated || forgotten {
+        let mut renewed = self.checkpoint.clone();
+        let shifted = source.shift(&mut renewed);
+        if recreated || forgotten || shifted.is_some() {
             let identity = transport.init_producer().await?;
-            let mut renewed = self.checkpoint.clone().with_identity(identity, &ends);
+            renewed = renewed.with_identity(identity, &ends);
             if recreated {
                 // What was there is gone with the old topic.
                 renewed.mark.already.fill(0);
             }
+            self.disagreed_since = None;
+        }
+        if renewed != self.checkpoint {
             renewed.serial += 1;
             self.services.checkpoints.append(vec![self.spec.record(&renewed)]).await?;
             self.checkpoint = renewed;
-            self.disagreed_since = None;
         }
-        Ok(batch_bytes_max(&described))
+        if let Some(told) = shifted {
+            self.tell_shift(&source, told);
+        }
+        Ok(Footing { limits: Limits::of(&described), source })
     }
 
-    async fn live(&mut self, batch_bytes_max: usize) -> End {
-        let mut life = Life::new(&self.spec, &self.services, &self.checkpoint, batch_bytes_max);
+    /// The partition of the source as it is now.
+    async fn find_source(&self) -> Result<Found> {
+        let topic = self.spec.plan.scan().topic.clone();
+        let described = self.services.transport.describe_topic(topic).await?;
+        Found::of(&described, self.spec.partition).ok_or_else(|| {
+            let (topic, partition) = (&described.name, self.spec.partition);
+            let found = described.partitions.len();
+            let message = format!(
+                "topic {topic} has {found} partitions; partition {partition} was read: add partitions, or start the broker again to read those that are there"
+            );
+            Error::new(Outcome::UnknownPartition, message)
+        })
+    }
+
+    fn tell_shift(&self, source: &Found, told: String) {
+        tracing::warn!(query = %self.spec.query, told, "the source of a query is not what it was");
+        self.status.set_note(told.clone());
+        self.status.add_errors(1);
+        let offset = self.checkpoint.mark.source_next;
+        let fault = Fault { partition: source.partition, offset, step: Step::Fetch, cause: told };
+        self.services.log.note(&self.spec.query, &source.topic, &fault);
+    }
+
+    async fn live(&mut self, footing: Footing) -> End {
+        let mut life = Life::new(&self.spec, &self.services, &self.checkpoint, footing);
         let end = loop {
             let command = *self.commands.borrow_and_update();
             if command == Command::Stop && life.is_finished() {
                 break End::Stopped;
+            }
+            if let Some(cause) = life.source_left() {
+                break End::Failed(cause.to_owned());
             }
             life.start_work(command, &self.spec, &self.services, self.checkpoint.serial);
             let wake_at = life.wake_at();
@@ -167,6 +205,7 @@ impl Runner {
         let (mark, lanes) = life.outbox.settled();
         self.checkpoint.mark = mark.clone();
         self.checkpoint.lanes = lanes.to_vec();
+        self.checkpoint.passed_over = life.passed_over();
         end
     }
 }

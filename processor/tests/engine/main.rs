@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 
+mod circles;
 mod exactly_once;
+mod sources;
 mod statements;
 mod support;
+mod times;

@@ -603,3 +603,29 @@ async fn statements_read_the_engines_own_topics_and_change_nothing_in_them() {
     assert_eq!(rows(&answers).len(), before);
     run(&engine, "DROP STREAM OWN;").await;
 }
+
+#[tokio::test]
+async fn a_column_must_not_hide_a_pseudo_column() {
+    let (_broker, engine) = demo().await;
+    for (name, advice) in
+        [("rowtime", "ROW_TIME"), ("ROWPARTITION", "ROW_PARTITION"), ("RowOffset", "ROW_OFFSET")]
+    {
+        let with = "WITH (KAFKA_TOPIC='ratings', VALUE_FORMAT='JSON')";
+        for statement in [
+            format!("CREATE STREAM RP (STARS INT, {name} INT) {with};"),
+            format!("CREATE STREAM RP ({name} INT KEY, STARS INT) {with};"),
+            format!("CREATE STREAM RP AS SELECT STARS, {name} FROM RATINGS;"),
+            format!("CREATE STREAM RP AS SELECT STARS AS {name} FROM RATINGS;"),
+        ] {
+            let refusal = refused(&engine, &statement).await;
+            assert_eq!(refusal.outcome, Outcome::InvalidStatement, "{refusal}");
+            let upper = name.to_uppercase();
+            assert!(
+                refusal.message.contains(&format!("{upper} is a column that every row has")),
+                "{refusal}"
+            );
+            assert!(refusal.message.contains(&format!("{upper} AS {advice}")), "{refusal}");
+        }
+    }
+    run(&engine, "CREATE STREAM RP AS SELECT STARS, ROWTIME AS ROW_TIME FROM RATINGS;").await;
+}
