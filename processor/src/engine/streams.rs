@@ -69,8 +69,8 @@ pub(super) async fn create_as(
     let source = catalog.stream(create.query.from.name.as_str())?;
     let selected = plan_records(&create.query, source)?;
     let stream = derived_stream(session, name, &properties, selected.plan.schema(), source)?;
-    check_not_internal(&stream.topic)?;
     let mut answers: Vec<_> = selected.notices.into_iter().map(Answer::Notice).collect();
+    check_not_internal(&stream.topic)?;
     let statement = create.to_string();
     if let Some(old) = existing {
         let query = replaced_query(&catalog.writers(name), old, &stream, source, place)?;

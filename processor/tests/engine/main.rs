@@ -6,5 +6,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may fail")]
 
 mod exactly_once;
+mod own_topics;
 mod statements;
 mod support;
