@@ -77,8 +77,8 @@ pub(super) async fn create_as(
         refuse_reserved(&column.name, place)?;
     }
     let stream = derived_stream(session, name, &properties, schema, source)?;
-    check_not_internal(&stream.topic)?;
     let mut answers: Vec<_> = selected.notices.into_iter().map(Answer::Notice).collect();
+    check_not_internal(&stream.topic)?;
     let statement = create.to_string();
     if let Some(old) = existing {
         let query = replaced_query(&catalog.writers(name), old, &stream, source, place)?;

@@ -7,6 +7,7 @@
 
 mod circles;
 mod exactly_once;
+mod own_topics;
 mod sources;
 mod statements;
 mod support;

@@ -575,36 +575,6 @@ async fn an_insert_has_bounds_however_short_it_is() {
 }
 
 #[tokio::test]
-async fn statements_read_the_engines_own_topics_and_change_nothing_in_them() {
-    let (broker, engine) = demo().await;
-    let own = "_thalweg_sql_catalog";
-    let count = || values(&broker, own).len();
-    run(
-        &engine,
-        &format!(
-            "CREATE STREAM OWN (STATEMENT STRING) WITH (KAFKA_TOPIC='{own}', VALUE_FORMAT='JSON');"
-        ),
-    )
-    .await;
-    let before = count();
-    for statement in [
-        format!("CREATE STREAM X WITH (KAFKA_TOPIC='{own}') AS SELECT MESSAGE FROM RATINGS;"),
-        "CREATE STREAM X WITH (KAFKA_TOPIC='_thalweg_x') AS SELECT MESSAGE FROM RATINGS;"
-            .to_owned(),
-        "INSERT INTO OWN SELECT MESSAGE AS STATEMENT FROM RATINGS;".to_owned(),
-        "INSERT INTO OWN VALUES ('garbage');".to_owned(),
-        "DROP STREAM OWN DELETE TOPIC;".to_owned(),
-    ] {
-        let refusal = refused(&engine, &statement).await;
-        assert_eq!(refusal.outcome, Outcome::Denied, "{statement}: {refusal}");
-    }
-    assert_eq!(count(), before, "nothing was written, also of DROP STREAM");
-    let answers = run(&engine, "SELECT STATEMENT FROM OWN;").await;
-    assert_eq!(rows(&answers).len(), before);
-    run(&engine, "DROP STREAM OWN;").await;
-}
-
-#[tokio::test]
 async fn a_column_must_not_hide_a_pseudo_column() {
     let (_broker, engine) = demo().await;
     for (name, advice) in
