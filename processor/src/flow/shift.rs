@@ -8,7 +8,9 @@
 //!
 //! Rows that were derived stay in each case, and none of them is awaited any more: what is made from here on is new.
 
+use client::error::{Error, Result};
 use protocol::id::{Offset, Partition, TopicId, TopicName};
+use protocol::outcome::Outcome;
 use protocol::verbs::TopicDescription;
 
 use super::checkpoint::Checkpoint;
@@ -31,11 +33,26 @@ pub struct Found {
 }
 
 impl Found {
-    /// A partition of a topic, if it has it.
-    pub fn of(topic: &TopicDescription, partition: Partition) -> Option<Self> {
-        let found = topic.partitions.iter().find(|found| found.partition == partition)?;
+    /// A partition of a topic.
+    ///
+    /// # Errors
+    /// When the topic does not have it, or it cannot be read now: then nobody knows where it ends.
+    pub fn of(topic: &TopicDescription, partition: Partition) -> Result<Self> {
+        let name = &topic.name;
+        let found = topic.partitions.iter().find(|found| found.partition == partition);
+        let found = found.ok_or_else(|| {
+            let count = topic.partitions.len();
+            let message = format!(
+                "topic {name} has {count} partitions; partition {partition} was read: add partitions, or start the broker again to read those that are there"
+            );
+            Error::new(Outcome::UnknownPartition, message)
+        })?;
+        if let Some(failure) = &found.failure {
+            let message = format!("reading: {failure}");
+            return Err(Error::new(Outcome::StorageFailed, message));
+        }
         let (start, end) = (found.start, found.end);
-        Some(Self { topic: topic.name.clone(), id: topic.id, partition, start, end })
+        Ok(Self { topic: name.clone(), id: topic.id, partition, start, end })
     }
 
     /// Moves a checkpoint, which has been through the scan of the sink, to where the task goes on. Gives what to tell,
@@ -73,7 +90,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use protocol::id::{ProducerEpoch, ProducerId, Timestamp};
-    use protocol::verbs::ProducerIdentity;
+    use protocol::verbs::{PartitionDescription, ProducerIdentity};
 
     use super::*;
 
@@ -93,6 +110,28 @@ mod tests {
         checkpoint.mark.frontier = Frontier::at(Some(Timestamp(5)));
         checkpoint.source = source;
         checkpoint
+    }
+
+    #[test]
+    fn a_partition_that_is_offline_or_missing_has_no_end() {
+        let described = |failure: Option<&str>| TopicDescription {
+            name: "t".parse().unwrap(),
+            id: id('1'),
+            partitions: vec![PartitionDescription {
+                partition: Partition::ZERO,
+                start: at(0),
+                end: at(if failure.is_some() { 0 } else { 9 }),
+                bytes: 0,
+                failure: failure.map(str::to_owned),
+            }],
+            settings: Vec::new(),
+        };
+        assert_eq!(Found::of(&described(None), Partition::ZERO).unwrap().end, at(9));
+        let offline = Found::of(&described(Some("no folder")), Partition::ZERO).unwrap_err();
+        assert_eq!(offline.outcome(), Outcome::StorageFailed);
+        assert!(offline.message().contains("no folder"), "{offline:?}");
+        let missing = Found::of(&described(None), Partition::new(1).unwrap()).unwrap_err();
+        assert_eq!(missing.outcome(), Outcome::UnknownPartition);
     }
 
     #[test]

@@ -12,7 +12,6 @@ use client::error::{Error, Result};
 use client::transport::Transport;
 use futures_util::stream::StreamExt as _;
 use protocol::id::{Offset, Partition, TopicName};
-use protocol::outcome::Outcome;
 use protocol::verbs::Position;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -149,14 +148,7 @@ impl Runner {
     async fn find_source(&self) -> Result<Found> {
         let topic = self.spec.plan.scan().topic.clone();
         let described = self.services.transport.describe_topic(topic).await?;
-        Found::of(&described, self.spec.partition).ok_or_else(|| {
-            let (topic, partition) = (&described.name, self.spec.partition);
-            let found = described.partitions.len();
-            let message = format!(
-                "topic {topic} has {found} partitions; partition {partition} was read: add partitions, or start the broker again to read those that are there"
-            );
-            Error::new(Outcome::UnknownPartition, message)
-        })
+        Found::of(&described, self.spec.partition)
     }
 
     fn tell_shift(&self, source: &Found, told: String) {

@@ -367,6 +367,8 @@ pub enum BinaryOperator {
     Divide,
     /// %
     Modulo,
+    /// || of texts end to end, as + does.
+    Concatenate,
 }
 
 impl BinaryOperator {
@@ -388,6 +390,7 @@ impl BinaryOperator {
             Self::Multiply => "*",
             Self::Divide => "/",
             Self::Modulo => "%",
+            Self::Concatenate => "||",
         }
     }
 
@@ -396,8 +399,16 @@ impl BinaryOperator {
         !matches!(self, Self::Or | Self::And) && !self.is_arithmetic()
     }
 
-    /// Whether it is one of `+ - * / %`.
+    /// Whether it is one of `+ - * / % ||`.
     pub fn is_arithmetic(self) -> bool {
-        matches!(self, Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Modulo)
+        matches!(
+            self,
+            Self::Add
+                | Self::Subtract
+                | Self::Multiply
+                | Self::Divide
+                | Self::Modulo
+                | Self::Concatenate
+        )
     }
 }

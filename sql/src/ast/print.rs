@@ -396,7 +396,7 @@ fn operator_rank(operator: BinaryOperator) -> u8 {
     match operator {
         BinaryOperator::Or => rank::OR,
         BinaryOperator::And => rank::AND,
-        BinaryOperator::Add | BinaryOperator::Subtract => rank::ADD,
+        BinaryOperator::Add | BinaryOperator::Subtract | BinaryOperator::Concatenate => rank::ADD,
         BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo => {
             rank::MULTIPLY
         }

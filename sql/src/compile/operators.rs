@@ -36,10 +36,15 @@ pub(super) fn calculation(
     let (Some(left_type), Some(right_type)) = (left.found(), right.found()) else {
         return Err(refused(&left, &right));
     };
-    if operator == BinaryOperator::Add && left_type == SqlType::String && right_type == left_type {
+    let joins = matches!(operator, BinaryOperator::Add | BinaryOperator::Concatenate);
+    if joins && left_type == SqlType::String && right_type == left_type {
         return Ok(Typed::new(place, Operation::Concatenate, vec![left, right], SqlType::String));
     }
-    let Some(sql_type) = arithmetic(operator, &left_type, &right_type) else {
+    let calculated = match operator {
+        BinaryOperator::Concatenate => None,
+        _ => arithmetic(operator, &left_type, &right_type),
+    };
+    let Some(sql_type) = calculated else {
         return Err(refused(&left, &right));
     };
     // Exact operands keep their own digits; the result's type says how many come out.

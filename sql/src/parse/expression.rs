@@ -134,6 +134,7 @@ fn infix_ahead(cursor: &Cursor<'_>) -> Option<(Infix, u8)> {
             ">=" => binary(Op::GreaterOrEqual, rank::COMPARE),
             "+" => binary(Op::Add, rank::ADD),
             "-" => binary(Op::Subtract, rank::ADD),
+            "||" => binary(Op::Concatenate, rank::ADD),
             "*" => binary(Op::Multiply, rank::MULTIPLY),
             "/" => binary(Op::Divide, rank::MULTIPLY),
             "%" => binary(Op::Modulo, rank::MULTIPLY),

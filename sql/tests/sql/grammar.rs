@@ -71,6 +71,7 @@ fn any_operator() -> impl Strategy<Value = BinaryOperator> {
         Op::Multiply,
         Op::Divide,
         Op::Modulo,
+        Op::Concatenate,
     ])
 }
 

@@ -95,6 +95,17 @@ fn columns_are_found_by_name_and_source() {
 }
 
 #[test]
+fn texts_are_put_end_to_end_by_plus_and_by_two_bars() {
+    gives("channel || '/' || id", ["iOS-test/0", "web 50%\\/1", "null"]);
+    gives("id||'a'+'b' = id + 'a' || 'b'", ["true", "true", "true"]);
+    gives("'a' || NULL", ["null", "null", "null"]);
+    for wrong in ["stars || 'a'", "1 || 2", "tags || tags"] {
+        assert!(refused(wrong).to_string().contains("||"), "{}", refused(wrong));
+    }
+    assert!(parse::expression("'a' | 'b'").is_err());
+}
+
+#[test]
 fn nested_values_are_read() {
     gives("address->city", ["Leeds", "York", "null"]);
     gives("address->zip * 2", ["14", "16", "null"]);
