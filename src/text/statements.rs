@@ -85,12 +85,14 @@ impl Statements {
         complete
     }
 
-    /// What is left at the end of the text: a last statement without its semicolon, which is added.
+    /// What is left at the end of the text: a last statement without its semicolon, which is added. A comment that is
+    /// not closed may hide statements, so it is none of what says nothing: the engine tells where it begins.
     pub(crate) fn finish(mut self) -> Option<Statement> {
         // Behind a line comment the semicolon needs a line of its own.
         let end = if self.state == State::LineComment { "\n;" } else { ";" };
         self.text.push_str(end);
-        self.has_words.then_some(Statement { text: self.text, first_line: self.first_line })
+        let says_something = self.has_words || self.state == State::BlockComment;
+        says_something.then_some(Statement { text: self.text, first_line: self.first_line })
     }
 
     /// True when nothing but white space and comments is waiting for its end.
@@ -211,6 +213,7 @@ mod tests {
     #[test]
     fn what_says_nothing_is_no_statement() {
         assert_eq!(split(" ;; \n -- only a comment\n ; /* ; */ "), [""; 0]);
+        assert_eq!(split("SELECT 1; /* open\n DROP x;"), ["SELECT 1;", "/* open\n DROP x;;"]);
         assert_eq!(split("SELECT 1"), ["SELECT 1;"]);
         assert_eq!(split("SELECT 1 -- last"), ["SELECT 1 -- last\n;"]);
     }
