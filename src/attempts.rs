@@ -9,6 +9,7 @@
 //! ```
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use protocol::verbs::{
     ProduceRequest, ProducerIdentity, TopicChange, TopicDescription, TopicSpec,
 };
 use tokio::time::Instant;
+
+use crate::exit::Failure;
 
 /// A wait this long is told.
 const TOLD_AFTER: Duration = Duration::from_secs(3);
@@ -43,6 +46,18 @@ struct State {
     uncertain: bool,
     /// How long the wait was when it was last told; `None` as long as it was not.
     told_at: Option<Duration>,
+}
+
+/// The work's end. Where it takes long, that is told once through `say`.
+pub(crate) async fn patiently<T>(say: impl FnOnce(&str), work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        end = &mut work => return end,
+        () = tokio::time::sleep(TOLD_AFTER) => {}
+    }
+    say(&format!("no answer for {} s; waiting on", TOLD_AFTER.as_secs()));
+    work.await
 }
 
 impl State {
@@ -102,9 +117,10 @@ impl Attempts {
                 }
             } else if told_at.is_none_or(|told_at| waited >= told_at + TOLD_EVERY) {
                 self.state().told_at = Some(waited);
+                let doing = if last.is_some() { "trying on" } else { "waiting on" };
                 let goes_on = match limit {
-                    Some(limit) => format!("trying on, for {} s at most", limit.as_secs_f64()),
-                    None => "trying on".to_owned(),
+                    Some(limit) => format!("{doing}, for {} s at most", limit.as_secs_f64()),
+                    None => doing.to_owned(),
                 };
                 say(&format!("no success for {} s; {said}; {goes_on}", waited.as_secs()));
             }
@@ -122,6 +138,19 @@ impl Attempts {
             biased;
             end = work => Ok(end),
             refusal = self.run_out(Some(limit), say) => Err(refusal),
+        }
+    }
+
+    /// The work's end; its own calls bound it.
+    pub(crate) async fn told<T>(
+        &self,
+        say: impl Fn(&str),
+        work: impl Future<Output = std::result::Result<T, Failure>>,
+    ) -> std::result::Result<T, Failure> {
+        tokio::select! {
+            biased;
+            end = work => end,
+            refusal = self.run_out(None, say) => Err(refusal.into()),
         }
     }
 
@@ -313,9 +342,22 @@ mod tests {
         let producer = Producer::new(transport, ProducerConfig::default());
         let topic = "t".parse().unwrap();
         let ticket = producer.send(&topic, None, Record::of_value("v")).await.unwrap();
-        let end = attempts.within(LIMIT, |_| {}, ticket).await.unwrap_err();
+        let told = RefCell::new(Vec::new());
+        let say = |text: &str| told.borrow_mut().push(text.to_owned());
+        let end = attempts.within(LIMIT, say, ticket).await.unwrap_err();
+        assert!(told.borrow()[0].ends_with("waiting on, for 40 s at most"), "{told:?}");
         assert_eq!(end.outcome, Outcome::TimedOut);
         assert!(end.message.ends_with("the broker has not answered"), "{}", end.message);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_is_told_once() {
+        let told = RefCell::new(0);
+        for (seconds, times) in [(2, 0), (100, 1)] {
+            let work = tokio::time::sleep(Duration::from_secs(seconds));
+            patiently(|_| *told.borrow_mut() += 1, work).await;
+            assert_eq!(*told.borrow(), times, "{seconds} s");
+        }
     }
 
     #[tokio::test(start_paused = true)]

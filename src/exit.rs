@@ -217,7 +217,7 @@ impl Failure {
                     }
                     Outcome::BatchTooLarge => concat!(
                         "make smaller batches with --batch-bytes; a single record must fit into max.message.bytes of the ",
-                        "topic, which goes up to 67108864 (64 MiB)"
+                        "topic, which goes up to 67108864 (64 MiB), and with --compression into 50331648 (48 MiB) before it"
                     ),
                     outcome => outcome.row().advice,
                 };

@@ -54,11 +54,7 @@ impl Reading<'_> {
         let at = self.args.from.resolve(self.context.now());
         let (attempts, transport) = Attempts::watch(self.context.transport()?);
         let output = self.context.output;
-        tokio::select! {
-            biased;
-            end = self.read_all(transport, at) => end,
-            refusal = attempts.run_out(None, |text| output.note(text)) => Err(refusal.into()),
-        }
+        attempts.told(|text| output.note(text), self.read_all(transport, at)).await
     }
 
     async fn read_all(

@@ -17,6 +17,7 @@ use protocol::outcome::{Outcome, Refusal};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::args::SqlArgs;
+use crate::attempts::patiently;
 use crate::context::{Context, interrupted};
 use crate::exit::Failure;
 use crate::lines::Lines;
@@ -217,7 +218,8 @@ impl<'a> Session<'a> {
     }
 
     async fn answers(&mut self, request: ExecuteRequest) -> Result<(), End> {
-        let mut answers = self.client.execute(request).await?.into_inner();
+        let executed = self.client.execute(request);
+        let mut answers = patiently(|text| self.output.note(text), executed).await?.into_inner();
         let mut closed = pin!(self.output.closed());
         let mut table = None;
         loop {

@@ -225,7 +225,7 @@ fn a_comment_without_an_end_hides_no_statement() {
     assert!(errors.contains("comment is not closed"), "{errors}");
     let errors = fail(&broker, &["sql", "-e", "SHOW TABLES;\n  /* open"], 2);
     assert!(
-        errors.contains("comment is not closed") && errors.contains("--execute:2:1"),
+        errors.contains("comment is not closed") && errors.contains("--execute:2:3"),
         "{errors}"
     );
     // A comment that ends, and nothing beside it.
@@ -333,6 +333,26 @@ fn who_waits_for_a_broker_is_told_why_and_has_one_limit() {
     let errors = String::from_utf8(ended.stderr).unwrap();
     assert!(errors.contains("no success for 3 s; the last attempt: "), "{errors}");
     assert_eq!(ended.status.code(), Some(6), "{errors}");
+}
+
+#[test]
+fn a_broker_that_stands_still_is_told_and_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = BrokerProcess::start(&folder.path().join("data"), &[]);
+    succeed(&broker, &["topic", "create", "t"], "");
+    broker.signal("STOP");
+    let commands = [&["topic", "list"][..], &["sql", "-e", "SHOW TOPICS;"], &["produce", "t"]];
+    let mut waiting = commands.map(|arguments| start(&broker, arguments));
+    for (child, arguments) in waiting.iter_mut().zip(commands) {
+        let mut note = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut note).unwrap();
+        assert!(note.contains("waiting on"), "{arguments:?}: {note}");
+    }
+    broker.signal("CONT");
+    for (child, arguments) in waiting.into_iter().zip(commands) {
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{arguments:?}: {}", ended.status);
+    }
 }
 
 #[cfg(target_os = "linux")]
