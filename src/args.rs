@@ -7,7 +7,7 @@ mod environment;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args as Flags, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args as Flags, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use protocol::compression::Compression;
 use protocol::id::{Partition, TopicName};
 use protocol::limits::PARTITIONS_PER_TOPIC_MAX;
@@ -40,6 +40,20 @@ pub(crate) struct Args {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// The environment's names that any command takes, beside those of the broker's settings.
+    pub(crate) fn variables() -> Vec<String> {
+        let mut names = vec![environment::LOG_FILTER.to_owned()];
+        let mut commands = vec![Self::command()];
+        while let Some(command) = commands.pop() {
+            let of_flags = command.get_arguments().filter_map(clap::Arg::get_env);
+            names.extend(of_flags.map(|name| name.to_string_lossy().into_owned()));
+            commands.extend(command.get_subcommands().cloned());
+        }
+        names
+    }
 }
 
 /// What every command takes.
@@ -132,17 +146,23 @@ pub(crate) struct ServeArgs {
     /// wins over it, flags win over both
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Address of the gRPC door (default: setting grpc_listen, 127.0.0.1:9093)
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Address of the gRPC door, an IP address with a port; port 0 takes a free one (default: setting grpc_listen,
+    /// 127.0.0.1:9093)
+    #[arg(long, value_name = "IP:PORT")]
     pub(crate) grpc_listen: Option<String>,
-    /// Address of the HTTP door, for probes and metrics (default: setting http_listen, 127.0.0.1:9094)
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Address of the HTTP door, for probes and metrics, an IP address with a port (default: setting http_listen,
+    /// 127.0.0.1:9094)
+    #[arg(long, value_name = "IP:PORT")]
     pub(crate) http_listen: Option<String>,
     /// A setting of the broker, for example durability=sync, interval or os; docs/settings.md has units and defaults
     /// (default: none); may be given many times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<Setting>,
-    /// Check the settings, say what is wrong with them, and exit (default: run)
+    /// Check and exit, with nothing changed (default: run)
+    ///
+    /// Checked are the names and values of all settings, wherever they come from; that the data folder is one, or that a
+    /// file can be made where it would be made; and that no newer release wrote it. Not checked: whether the addresses are
+    /// free, whether another process holds the folder, and what lies in it (`thalweg inspect`).
     #[arg(long)]
     pub(crate) check: bool,
 }
@@ -246,13 +266,19 @@ pub(crate) struct ProduceArgs {
     #[arg(long, short, value_name = "FORM", value_enum, default_value = "lines")]
     pub(crate) format: InputFormat,
     /// Text between key and value of a line, with \t \n \xHH; the first one counts (default: lines have no key)
-    #[arg(long, short = 'K', value_name = "SEP", conflicts_with = "key_field")]
+    #[arg(
+        long,
+        short = 'K',
+        value_name = "SEP",
+        allow_hyphen_values = true,
+        conflicts_with = "key_field"
+    )]
     pub(crate) key_separator: Option<String>,
     /// Field of a JSON line that is the key, nested with dots: customer.id (default: lines have no key)
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
     pub(crate) key_field: Option<String>,
     /// A header for every record, before those of the line (default: none); may be given many times
-    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE")]
+    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", allow_hyphen_values = true)]
     pub(crate) headers: Vec<Setting>,
     /// Partition to write to, from 0 (default: where the key belongs, as Kafka places it; without a key, batch by batch
     /// in turn)
@@ -267,6 +293,9 @@ pub(crate) struct ProduceArgs {
     /// About how large a batch may grow before compression, in bytes, 1 to 16777216
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub(crate) batch_bytes: u32,
+    /// How long to go on trying while nothing is acknowledged, in milliseconds, 1 to 86400000: one limit for all
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, default_value_t = 120_000, value_parser = whole(1..=86_400_000))]
+    pub(crate) timeout_ms: u64,
     /// Leave out lines that are not valid, count them, and go on (default: stop at the first)
     #[arg(long)]
     pub(crate) skip_bad: bool,
@@ -306,7 +335,14 @@ pub(crate) struct ConsumeArgs {
     /// %t topic      %p partition     %o offset     %T timestamp (epoch ms)     %h headers
     /// %k key        %s value         %K %S their bytes (-1: null)              %% a percent sign
     /// \n line end   \t tab           \r \0        \xHH any byte               \\ a backslash
-    #[arg(long, short = 'o', visible_short_alias = 'f', value_name = "FORM", verbatim_doc_comment)]
+    #[arg(
+        long,
+        short = 'o',
+        visible_short_alias = 'f',
+        value_name = "FORM",
+        allow_hyphen_values = true,
+        verbatim_doc_comment
+    )]
     pub(crate) format: Option<String>,
     /// Go on behind damaged records, after saying where they are (default: stop there)
     #[arg(long)]
@@ -317,7 +353,7 @@ pub(crate) struct ConsumeArgs {
 #[derive(Debug, Flags)]
 pub(crate) struct SqlArgs {
     /// Statements to carry out, then exit (default: the shell); may be given many times, in order
-    #[arg(long = "execute", short = 'e', value_name = "SQL")]
+    #[arg(long = "execute", short = 'e', value_name = "SQL", allow_hyphen_values = true)]
     pub(crate) statements: Vec<String>,
     /// File of statements to carry out, then exit; - for standard input (default: the shell)
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "statements")]
@@ -361,6 +397,9 @@ pub(crate) struct DatagenArgs {
     /// Topic to write to (default: ratings or customers)
     #[arg(long, short, value_name = "NAME")]
     pub(crate) topic: Option<TopicName>,
+    /// How long to go on trying while nothing is acknowledged, in milliseconds, 1 to 86400000: one limit for all
+    #[arg(long, value_name = "MS", allow_negative_numbers = true, default_value_t = 120_000, value_parser = whole(1..=86_400_000))]
+    pub(crate) timeout_ms: u64,
     /// Create the topic if it is missing, with the broker's defaults (default: it must exist)
     #[arg(long)]
     pub(crate) create: bool,
@@ -427,8 +466,6 @@ fn partition(text: &str) -> Result<Partition, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
@@ -472,6 +509,30 @@ mod tests {
         let help = Args::command().render_long_help().to_string();
         for (code, meaning) in exit::CODES {
             assert!(help.contains(&format!("{code:>3}  {meaning}")), "{code}");
+        }
+    }
+
+    #[test]
+    fn values_may_begin_with_a_hyphen() {
+        for line in [
+            &["thalweg", "sql", "-e", "-- only a comment"][..],
+            &["thalweg", "sql", "--execute", "-1;"],
+            &["thalweg", "produce", "t", "-K", "-"],
+            &["thalweg", "produce", "t", "--key-separator", "--"],
+            &["thalweg", "produce", "t", "--key-field", "-id"],
+            &["thalweg", "produce", "t", "-H", "-x=1"],
+            &["thalweg", "consume", "t", "-o", "-%s\n"],
+            &["thalweg", "consume", "t", "-o", "-- %k"],
+        ] {
+            assert!(Args::try_parse_from(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_variable_of_a_flag_is_known() {
+        let names = Args::variables();
+        for name in ["THALWEG_SERVER", "THALWEG_DATA_DIR", "THALWEG_LOG"] {
+            assert!(names.iter().any(|known| known == name), "{name} is not in {names:?}");
         }
     }
 
@@ -531,6 +592,8 @@ mod tests {
             ("thalweg produce t --partition -1", "numbered from 0 to 9999"),
             ("thalweg produce t --linger-ms -1", "-1 is not in 0..=60000"),
             ("thalweg produce t --batch-bytes -1", "-1 is not in 1..=16777216"),
+            ("thalweg produce t --timeout-ms 0", "0 is not in 1..=86400000"),
+            ("thalweg datagen ratings --timeout-ms -1", "-1 is not in 1..=86400000"),
             ("thalweg demo --seconds -1", "-1 is not in 1..=86400"),
         ] {
             let error = parse(line).unwrap_err().to_string();

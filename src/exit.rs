@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::io;
+use std::ops::RangeInclusive;
 
 use client::error::Error as ClientError;
 use protocol::outcome::{Outcome, Refusal};
@@ -100,7 +101,7 @@ pub(crate) enum Failure {
         excerpt: Option<String>,
     },
     /// Records were handed over and not acknowledged.
-    #[error("{} of {} not acknowledged: {}", count(*unacknowledged), counted(*sent, "record"), cause.message)]
+    #[error("{} of {} not acknowledged: {}{}", count(*unacknowledged), counted(*sent, "record"), cause.message, lines_told(lines.as_ref()))]
     Unacknowledged {
         /// Records without an acknowledgement.
         unacknowledged: u64,
@@ -108,6 +109,8 @@ pub(crate) enum Failure {
         sent: u64,
         /// Why, for the first of them.
         cause: Refusal,
+        /// Between which lines of the input, from 1, those lie that were refused for this.
+        lines: Option<RangeInclusive<u64>>,
     },
     /// A data folder has damage; the command has shown it.
     #[error("{folder} is damaged: {}", counted(*places, "place"))]
@@ -181,33 +184,67 @@ impl Failure {
                     "docs/sql.md, \"What runs today\", lists the statements of this version; the others are read, but not carried out yet",
                 )
             }
+            // The table points to a place; here none was given.
+            Self::Statement { refusal, excerpt: None }
+                if refusal.outcome == Outcome::InvalidStatement =>
+            {
+                Cow::Borrowed("correct what the message names; docs/sql.md shows every form")
+            }
             // The table speaks to those who call a broker that runs; here there is none.
             Self::NotStarted(refusal) => Cow::Borrowed(match refusal.outcome {
                 Outcome::DiskFull => {
                     "free space on the file system of the data folder, then start the broker again: what is in the folder was left as it was"
                 }
-                Outcome::Unavailable => "mend what the message names, then start the broker again",
+                Outcome::StorageFailed => {
+                    "see that the data folder is a folder that may be read and written and that its disk is sound, then start the broker again"
+                }
+                Outcome::Unavailable | Outcome::Disconnected => {
+                    "mend what the message names, then start the broker again"
+                }
                 outcome => outcome.row().advice,
             }),
+            // No other command has a limit to lengthen.
+            Self::Refused(refusal) if refusal.outcome == Outcome::TimedOut => Cow::Borrowed(
+                "see that the broker runs and is not overloaded (its log, /healthz and /metrics), then try again",
+            ),
             Self::Refused(refusal) | Self::Statement { refusal, .. } => {
                 Cow::Borrowed(refusal.outcome.row().advice)
             }
             Self::Unacknowledged { cause, .. } => {
+                let advice = match cause.outcome {
+                    Outcome::TimedOut | Outcome::Unavailable => {
+                        "mend what the last attempt names, or have it wait longer with --timeout-ms"
+                    }
+                    Outcome::BatchTooLarge => concat!(
+                        "make smaller batches with --batch-bytes; a single record must fit into max.message.bytes of the ",
+                        "topic, which goes up to 67108864 (64 MiB), and with --compression into 50331648 (48 MiB) before it"
+                    ),
+                    outcome => outcome.row().advice,
+                };
                 let unknown = if cause.outcome.may_have_happened() {
                     "; they may have been written all the same: look before sending them again"
                 } else {
                     ""
                 };
-                Cow::Owned(format!("{}{unknown}", cause.outcome.row().advice))
+                Cow::Owned(format!("{advice}{unknown}"))
             }
             Self::NoBroker { .. } => Cow::Borrowed(
                 "give --server or THALWEG_SERVER the gRPC address, port 9093 unless it was set: `thalweg serve` prints it as grpc=",
             ),
             Self::Damaged { .. } => Cow::Borrowed(
-                "the broker serves what lies around the damage: `thalweg consume --skip-damaged` reads it",
+                "the broker serves what lies around damaged records, `thalweg consume --skip-damaged` reads it; bring what is missing back from a backup of the folder",
             ),
             Self::Interrupted | Self::OutputClosed => Cow::Borrowed(""),
         }
+    }
+}
+
+/// Where in the input that lies, behind the sentence that says what happened.
+fn lines_told(lines: Option<&RangeInclusive<u64>>) -> String {
+    match lines.map(|lines| (*lines.start(), *lines.end())) {
+        None => String::new(),
+        Some((from, to)) if from == to => format!(" (line {from} of the input)"),
+        Some((from, to)) => format!(" (within lines {from} to {to} of the input)"),
     }
 }
 
@@ -225,6 +262,8 @@ impl From<ClientError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use protocol::limits::BATCH_BYTES_MAX;
+
     use super::*;
 
     #[test]
@@ -260,14 +299,21 @@ mod tests {
     fn each_end_has_its_code() {
         let refusal = Refusal::new(Outcome::UnknownTopic, "no topic \"x\"");
         let lost = Refusal::new(Outcome::Disconnected, "gone");
-        let unacknowledged =
-            Failure::Unacknowledged { unacknowledged: 2, sent: 1_000, cause: lost };
+        let unacknowledged = Failure::Unacknowledged {
+            unacknowledged: 2,
+            sent: 1_000,
+            cause: lost,
+            lines: Some(3..=9),
+        };
         let usage = Failure::Usage { message: "m".into(), advice: "a" };
         let input = Failure::Input { place: "f".into(), line: 3, cause: "c".into(), advice: "a" };
         let damaged = Failure::Damaged { folder: "d".into(), places: 1 };
         assert_eq!(Failure::Refused(refusal).exit_code(), 3);
         assert_eq!(unacknowledged.exit_code(), 6);
-        assert_eq!(unacknowledged.to_string(), "2 of 1,000 records not acknowledged: gone");
+        assert_eq!(
+            unacknowledged.to_string(),
+            "2 of 1,000 records not acknowledged: gone (within lines 3 to 9 of the input)"
+        );
         assert!(unacknowledged.advice().contains("may have been written"));
         assert_eq!(usage.exit_code(), USAGE);
         assert_eq!(input.exit_code(), USAGE);
@@ -285,6 +331,31 @@ mod tests {
             assert!(advice(outcome).contains("start the broker"), "{outcome}");
         }
         assert_eq!(advice(Outcome::InUse), Outcome::InUse.row().advice);
+    }
+
+    #[test]
+    fn advice_fits_what_the_command_line_can_do() {
+        let lost = |outcome| Failure::Unacknowledged {
+            unacknowledged: 1,
+            sent: 1,
+            cause: Refusal::new(outcome, "m"),
+            lines: None,
+        };
+        for outcome in [Outcome::TimedOut, Outcome::Unavailable] {
+            assert!(lost(outcome).advice().contains("--timeout-ms"), "{outcome}");
+        }
+        assert!(lost(Outcome::BatchTooLarge).advice().contains(&BATCH_BYTES_MAX.to_string()));
+        assert!(lost(Outcome::DiskFull).advice().contains("free space"));
+        let slow = Failure::Refused(Refusal::new(Outcome::TimedOut, "m"));
+        assert!(!slow.advice().contains("limit"), "{}", slow.advice());
+        let statement = |excerpt| Failure::Statement {
+            refusal: Refusal::new(Outcome::InvalidStatement, "m"),
+            excerpt,
+        };
+        assert!(statement(Some("x".to_owned())).advice().contains("line and column"));
+        assert!(!statement(None).advice().contains("line and column"));
+        let mark = Failure::NotStarted(Refusal::new(Outcome::StorageFailed, "m"));
+        assert!(mark.advice().contains("data folder"), "{}", mark.advice());
     }
 
     #[test]

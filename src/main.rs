@@ -1,6 +1,7 @@
 //! The program: parse, choose a command, run it, turn what became of it into an exit code. The only file that leaves.
 
 mod args;
+mod attempts;
 mod commands;
 mod context;
 mod exit;
@@ -11,6 +12,7 @@ mod probe;
 mod shell;
 mod text;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,11 +21,12 @@ use clap::error::ErrorKind;
 use crate::args::{Args, Command, Environment};
 use crate::context::Context;
 use crate::exit::Failure;
+use crate::output::{Output, OutputFormat};
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(&error, std::env::args_os()),
     };
     let context = Context::new(args.global, Environment::read());
     match run(args.command, &context) {
@@ -36,13 +39,26 @@ fn main() -> ExitCode {
 }
 
 /// Help and version come this way too: they are asked for, so they are no errors.
-fn explain(error: &clap::Error) -> ExitCode {
+fn explain(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !asked_for && wants_json(arguments) {
+        let text = error.render().to_string();
+        let message = text.trim().trim_start_matches("error: ").to_owned();
+        let failure = Failure::Usage { message, advice: "`thalweg --help` shows what is taken" };
+        Output::new(OutputFormat::Json, false, true).failure(&failure);
+        return ExitCode::from(exit::USAGE);
+    }
     // Where even the explanation cannot be printed, the code is all that is left to say.
     let _ = error.print();
-    ExitCode::from(match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => exit::OK,
-        _ => exit::USAGE,
-    })
+    ExitCode::from(if asked_for { exit::OK } else { exit::USAGE })
+}
+
+/// True when a command line that could not be read asks for JSON all the same.
+fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let arguments: Vec<_> = arguments.collect();
+    let is_apart = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
+    arguments.iter().any(|argument| argument == "--output=json")
+        || arguments.windows(2).any(is_apart)
 }
 
 fn run(command: Command, context: &Context) -> Result<(), Failure> {

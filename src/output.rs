@@ -5,10 +5,13 @@
 //! Colours appear on terminals only, and never when NO_COLOR is set.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
 
 use crate::exit::Failure;
 use crate::text::printable;
@@ -141,17 +144,31 @@ impl Output {
     /// Progress on standard error: a bar when the number of bytes is known, else a counter. Nothing is drawn where
     /// standard error is no terminal, or with `--quiet`.
     pub(crate) fn progress(&self, bytes: Option<u64>) -> ProgressBar {
-        if self.quiet {
-            return ProgressBar::hidden();
-        }
-        // Redrawn four times a second: progress must not cost what it measures.
-        let target = ProgressDrawTarget::stderr_with_hz(4);
-        let bar = ProgressBar::with_draw_target(bytes, target);
         let template = if bytes.is_some() {
             "[{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} eta {eta} {msg}"
         } else {
             "{spinner} {bytes} {binary_bytes_per_sec} {msg}"
         };
+        self.bar(bytes, template)
+    }
+
+    /// The same, counted in records.
+    pub(crate) fn counter(&self, records: Option<u64>) -> ProgressBar {
+        let template = if records.is_some() {
+            "[{bar:30}] {human_pos}/{human_len} records {per_sec} eta {eta}"
+        } else {
+            "{spinner} {human_pos} records {per_sec}"
+        };
+        self.bar(records, template)
+    }
+
+    fn bar(&self, length: Option<u64>, template: &str) -> ProgressBar {
+        if self.quiet {
+            return ProgressBar::hidden();
+        }
+        // Redrawn four times a second: progress must not cost what it measures.
+        let target = ProgressDrawTarget::stderr_with_hz(4);
+        let bar = ProgressBar::with_draw_target(length, target);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
@@ -173,6 +190,20 @@ impl Output {
             .read_line(&mut answer)
             .map_err(|cause| Failure::io("read from the terminal", cause))?;
         Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+    }
+
+    /// Done when whoever read standard output has gone, where that can be heard: a pipe. May be cancelled.
+    pub(crate) async fn closed(&self) {
+        // A terminal and a file stay; where the system tells nothing, the next write does. The pipe stays in the mode that
+        // it is in: it may be shared with others.
+        if !io::stdout().is_terminal()
+            && let Ok(own) = io::stdout().as_fd().try_clone_to_owned()
+            && let Ok(pipe) = pipe::Sender::from_owned_fd_unchecked(own)
+            && pipe.ready(Interest::ERROR).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 
     /// Clears the screen, where there is one.

@@ -3,6 +3,7 @@
 //! Every record ends in exactly one of the counts, so that a command can say how many were not acknowledged.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::pin::{Pin, pin};
 
 use client::error::Error;
@@ -22,12 +23,23 @@ const TICKETS_MAX: usize = 100_000;
 pub(crate) struct Pending {
     producer: Producer,
     topic: TopicName,
-    tickets: VecDeque<(u64, Ticket)>,
+    tickets: VecDeque<Open>,
     sent: u64,
     acknowledged: u64,
     acknowledged_bytes: u64,
     /// Why, for the first record that was refused.
     refused: Option<Refusal>,
+    /// The first and the last line of those that were refused with these words.
+    refused_lines: Option<RangeInclusive<u64>>,
+}
+
+/// A record that is not answered yet.
+#[derive(Debug)]
+struct Open {
+    bytes: u64,
+    /// The line that it was, from 1; 0 where it was none.
+    line: u64,
+    ticket: Ticket,
 }
 
 impl Pending {
@@ -41,6 +53,7 @@ impl Pending {
             acknowledged: 0,
             acknowledged_bytes: 0,
             refused: None,
+            refused_lines: None,
         }
     }
 
@@ -66,8 +79,10 @@ impl Pending {
 
     /// Hands a record over; waits for room in the producer's buffer. A refusal shows in [`Self::has_failed`].
     ///
+    /// `line` is the line that it was, from 1; 0 where it was none.
+    ///
     /// May be cancelled: the record is then not sent and not counted.
-    pub(crate) async fn send(&mut self, partition: Option<Partition>, record: Record) {
+    pub(crate) async fn send(&mut self, line: u64, partition: Option<Partition>, record: Record) {
         if self.tickets.len() >= TICKETS_MAX {
             self.settle().await;
         }
@@ -75,8 +90,8 @@ impl Pending {
         let handed_over = self.producer.send(&self.topic, partition, record).await;
         self.sent += 1;
         match handed_over {
-            Ok(ticket) => self.tickets.push_back((bytes, ticket)),
-            Err(error) => self.refuse(error),
+            Ok(ticket) => self.tickets.push_back(Open { bytes, line, ticket }),
+            Err(error) => self.refuse(line, error.into()),
         }
     }
 
@@ -84,17 +99,14 @@ impl Pending {
     ///
     /// May be cancelled: no answer is lost.
     pub(crate) async fn settle(&mut self) {
-        let Some((bytes, ticket)) = self.tickets.front_mut() else {
+        let Some(open) = self.tickets.front_mut() else {
             return std::future::pending().await;
         };
-        let (bytes, answer) = (*bytes, Pin::new(ticket).await);
-        self.tickets.pop_front();
-        self.count(bytes, answer.map(drop));
-        while let Some((bytes, ticket)) = self.tickets.front_mut() {
-            let Some(answer) = Pin::new(ticket).now_or_never() else { break };
-            let bytes = *bytes;
-            self.tickets.pop_front();
-            self.count(bytes, answer.map(drop));
+        let answer = Pin::new(&mut open.ticket).await;
+        self.count(answer.map(drop));
+        while let Some(open) = self.tickets.front_mut() {
+            let Some(answer) = Pin::new(&mut open.ticket).now_or_never() else { break };
+            self.count(answer.map(drop));
         }
     }
 
@@ -119,23 +131,37 @@ impl Pending {
             let cause = self.refused.clone().unwrap_or_else(|| {
                 Refusal::new(Outcome::Cancelled, "interrupted before the answers came")
             });
-            return Err(Failure::Unacknowledged { unacknowledged, sent: self.sent, cause });
+            let lines = self.refused_lines.clone();
+            return Err(Failure::Unacknowledged { unacknowledged, sent: self.sent, cause, lines });
         }
         if interrupted { Err(Failure::Interrupted) } else { Ok(()) }
     }
 
-    fn count(&mut self, bytes: u64, answer: Result<(), Error>) {
+    /// Gives up waiting for the answers that are not there, because of this.
+    pub(crate) fn give_up(&mut self, cause: Refusal) {
+        self.refused.get_or_insert(cause);
+    }
+
+    /// The answer to the record in front.
+    fn count(&mut self, answer: Result<(), Error>) {
+        let Some(Open { bytes, line, .. }) = self.tickets.pop_front() else { return };
         match answer {
             Ok(()) => {
                 self.acknowledged += 1;
                 self.acknowledged_bytes += bytes;
             }
-            Err(error) => self.refuse(error),
+            Err(error) => self.refuse(line, error.into()),
         }
     }
 
-    fn refuse(&mut self, error: Error) {
-        self.refused.get_or_insert_with(|| error.into());
+    /// What else the broker refuses in the same words stood in the same batch.
+    fn refuse(&mut self, line: u64, error: Refusal) {
+        let first = self.refused.get_or_insert_with(|| error.clone());
+        if line > 0 && *first == error {
+            let lines = self.refused_lines.take().unwrap_or(line..=line);
+            let (from, to) = lines.into_inner();
+            self.refused_lines = Some(from.min(line)..=to.max(line));
+        }
     }
 }
 
@@ -151,8 +177,8 @@ mod tests {
     async fn sent(broker: &Arc<FakeBroker>, records: u64) -> Pending {
         let producer = Producer::new(broker.clone(), ProducerConfig::default());
         let mut pending = Pending::new(producer, "t".parse().unwrap());
-        for _ in 0..records {
-            pending.send(Some(Partition::ZERO), Record::new("key", "value")).await;
+        for line in 1..=records {
+            pending.send(line, Some(Partition::ZERO), Record::new("key", "value")).await;
         }
         pending
     }
@@ -172,12 +198,13 @@ mod tests {
     async fn a_refused_record_is_told_with_its_cause() {
         let broker = FakeBroker::with_topic("t", 1);
         broker.fail(Call::Produce, Fault::Refuse(Outcome::BatchTooLarge), 1);
-        let mut pending = sent(&broker, 1).await;
+        let mut pending = sent(&broker, 3).await;
         pending.settle_all().await;
         assert!(pending.has_failed());
         match pending.outcome(false) {
-            Err(Failure::Unacknowledged { unacknowledged: 1, sent: 1, cause }) => {
+            Err(Failure::Unacknowledged { unacknowledged: 3, sent: 3, cause, lines }) => {
                 assert_eq!(cause.outcome, Outcome::BatchTooLarge);
+                assert_eq!(lines, Some(1..=3), "the lines of its batch");
             }
             other => panic!("{other:?}"),
         }
@@ -197,7 +224,7 @@ mod tests {
         broker.hold_answers(true);
         let pending = sent(&broker, 3).await;
         match pending.outcome(true) {
-            Err(Failure::Unacknowledged { unacknowledged: 3, cause, .. }) => {
+            Err(Failure::Unacknowledged { unacknowledged: 3, cause, lines: None, .. }) => {
                 assert_eq!(cause.outcome, Outcome::Cancelled);
             }
             other => panic!("{other:?}"),

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+/// The variable that [`Environment::log_filter`] is taken from.
+pub(super) const LOG_FILTER: &str = "THALWEG_LOG";
+
 /// What the program takes from its environment beside the flags above.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -13,7 +16,7 @@ pub(crate) struct Environment {
     pub(crate) state_folder: Option<PathBuf>,
     /// THALWEG_LOG: how much a broker tells, as `tracing-subscriber` understands it.
     pub(crate) log_filter: Option<String>,
-    /// Everything whose name begins with THALWEG_.
+    /// Everything whose name begins with THALWEG_ and that is not empty.
     settings: BTreeMap<String, String>,
 }
 
@@ -35,9 +38,14 @@ impl Environment {
         Self {
             no_colours: variables.contains_key(OsStr::new("NO_COLOR")),
             state_folder: state_home.or_else(|| Some(path("HOME")?.join(".local/state"))),
-            log_filter: variables.get(OsStr::new("THALWEG_LOG")).map(text),
+            log_filter: variables.get(OsStr::new(LOG_FILTER)).map(text),
             settings: settings.filter(|(name, _)| name.starts_with("THALWEG_")).collect(),
         }
+    }
+
+    /// The names of all variables that begin with THALWEG_.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.settings.keys().map(String::as_str)
     }
 
     /// The value of a variable whose name begins with THALWEG_.
@@ -66,6 +74,7 @@ mod tests {
             environment(&[("THALWEG_SHARDS", "2"), ("THALWEG_LOG", "debug"), ("NO_COLOR", "")]);
         assert_eq!(set.setting("THALWEG_SHARDS").as_deref(), Some("2"));
         assert_eq!(set.setting("THALWEG_DURABILITY"), None);
+        assert_eq!(set.names().collect::<Vec<_>>(), ["THALWEG_LOG", "THALWEG_SHARDS"]);
         assert_eq!(set.log_filter.as_deref(), Some("debug"));
         assert!(!set.no_colours);
     }

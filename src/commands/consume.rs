@@ -3,14 +3,18 @@
 mod form;
 mod readers;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::consumer::ConsumedRecord;
+use client::transport::Transport;
 use protocol::outcome::Outcome;
+use protocol::verbs::Position;
 
 use self::form::RecordForm;
 use self::readers::{Ends, Readers};
 use crate::args::ConsumeArgs;
+use crate::attempts::Attempts;
 use crate::context::{Context, interrupted};
 use crate::exit::Failure;
 use crate::text::{Seen, bytes_size, counted};
@@ -28,6 +32,7 @@ pub(crate) async fn run(args: ConsumeArgs, context: &Context) -> Result<(), Fail
         biased;
         () = interrupted() => Err(Failure::Interrupted),
         end = reading.read() => end,
+        () = context.output.closed() => Err(Failure::OutputClosed),
     };
     if matches!(end, Ok(()) | Err(Failure::Interrupted)) {
         reading.summarize(begun.elapsed());
@@ -47,7 +52,17 @@ impl Reading<'_> {
     /// May be cancelled: what was printed was printed whole.
     async fn read(&mut self) -> Result<(), Failure> {
         let at = self.args.from.resolve(self.context.now());
-        let mut readers = Readers::open(self.context.transport()?, &self.args, at).await?;
+        let (attempts, transport) = Attempts::watch(self.context.transport()?);
+        let output = self.context.output;
+        attempts.told(|text| output.note(text), self.read_all(transport, at)).await
+    }
+
+    async fn read_all(
+        &mut self,
+        transport: Arc<dyn Transport>,
+        at: Position,
+    ) -> Result<(), Failure> {
+        let mut readers = Readers::open(transport, &self.args, at).await?;
         let ends = if self.args.exit_at_end { Some(readers.ends().await?) } else { None };
         let mut buffer = Vec::new();
         let mut end_check = tokio::time::interval(END_CHECK);

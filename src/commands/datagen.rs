@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use client::admin::Admin;
 use client::producer::{Producer, ProducerConfig};
+use indicatif::ProgressBar;
 use protocol::id::{Timestamp, TopicName};
-use protocol::outcome::Outcome;
+use protocol::outcome::{Outcome, Refusal};
 use protocol::record::Record;
 use protocol::verbs::TopicSpec;
 use thalweg::datagen::{CUSTOMERS, Ratings, customers};
 use tokio::time::Instant;
 
 use crate::args::{DatagenArgs, DatagenKind};
+use crate::attempts::Attempts;
 use crate::context::{Context, interrupted};
 use crate::exit::Failure;
 use crate::output::Output;
@@ -36,16 +38,28 @@ pub(crate) async fn run(args: DatagenArgs, context: &Context) -> Result<(), Fail
         return print(records, &mut pace, &context.output).await;
     }
     let topic = args.topic.clone().map_or_else(|| plan.default_topic(), Ok)?;
-    let transport = context.transport()?;
-    let admin = Admin::new(transport.clone());
-    if args.create {
-        create_if_missing(&admin, &topic).await?;
-    }
-    // A wrong name or address is told now, not when the producer has given up trying.
-    admin.describe_topic(&topic).await?;
-    let producer = Producer::new(transport, ProducerConfig::default());
-    let pending = Pending::new(producer, topic.clone());
-    send(records, &mut pace, pending, &topic, context).await
+    let (attempts, transport) = Attempts::watch(context.transport()?);
+    let limit = Duration::from_millis(args.timeout_ms);
+    let prepare = async {
+        let admin = Admin::new(transport.clone());
+        if args.create {
+            create_if_missing(&admin, &topic).await?;
+        }
+        // A wrong name or address is told now, not when the producer has given up trying.
+        admin.describe_topic(&topic).await?;
+        Ok::<(), Failure>(())
+    };
+    attempts.within(limit, |text| context.output.note(text), prepare).await??;
+    let producer = Producer::new(transport, ProducerConfig::default().delivery_timeout(limit));
+    let known = (plan.count < u32::MAX).then_some(plan.count);
+    let sending = Sending {
+        pending: Pending::new(producer, topic.clone()),
+        topic,
+        progress: context.output.counter(known.map(u64::from)),
+        attempts,
+        limit,
+    };
+    sending.run(records, &mut pace, context).await
 }
 
 /// What is to be made.
@@ -138,6 +152,7 @@ async fn print(
     output: &Output,
 ) -> Result<(), Failure> {
     let mut interrupt = pin!(interrupted());
+    let mut closed = pin!(output.closed());
     let mut text = Vec::new();
     for record in records {
         if let Some(due) = pace.next_due(Instant::now()) {
@@ -145,6 +160,7 @@ async fn print(
             text.clear();
             tokio::select! {
                 () = &mut interrupt => return Err(Failure::Interrupted),
+                () = &mut closed => return Err(Failure::OutputClosed),
                 () = tokio::time::sleep_until(due) => {}
             }
         }
@@ -158,59 +174,86 @@ async fn print(
     output.bytes(&text)
 }
 
-async fn send(
-    records: impl Iterator<Item = Record>,
-    pace: &mut Pace,
-    mut pending: Pending,
-    topic: &TopicName,
-    context: &Context,
-) -> Result<(), Failure> {
-    let mut interrupt = pin!(interrupted());
-    let ended_early = tokio::select! {
-        biased;
-        () = &mut interrupt => true,
-        () = send_at_pace(records, pace, &mut pending) => false,
-    };
-    // A second Ctrl-C ends the wait for the answers.
-    tokio::select! {
-        biased;
-        () = interrupted() => {}
-        () = pending.settle_all() => {}
-    }
-    let output = &context.output;
-    if output.is_json() {
-        output.json(&serde_json::json!({
-            "topic": topic.as_str(),
-            "records": pending.acknowledged(),
-            "bytes": pending.acknowledged_bytes(),
-            "unacknowledged": pending.unacknowledged(),
-        }))?;
-    } else {
-        output.note(&format!("{} written to {topic}", counted(pending.acknowledged(), "record")));
-    }
-    pending.outcome(ended_early)
+/// Records on their way to a topic.
+struct Sending {
+    topic: TopicName,
+    pending: Pending,
+    progress: ProgressBar,
+    attempts: Attempts,
+    /// How long nothing may be acknowledged.
+    limit: Duration,
 }
 
-/// Until all are handed over or one is refused.
-async fn send_at_pace(
-    records: impl Iterator<Item = Record>,
-    pace: &mut Pace,
-    pending: &mut Pending,
-) {
-    for record in records {
-        if let Some(due) = pace.next_due(Instant::now()) {
-            let mut sleep = pin!(tokio::time::sleep_until(due));
-            loop {
-                tokio::select! {
-                    () = &mut sleep => break,
-                    () = pending.settle() => {}
-                }
+impl Sending {
+    async fn run(
+        mut self,
+        records: impl Iterator<Item = Record>,
+        pace: &mut Pace,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let mut interrupt = pin!(interrupted());
+        let (attempts, limit) = (self.attempts.clone(), self.limit);
+        let (progress, output) = (self.progress.clone(), &context.output);
+        let say = |text: &str| progress.suspend(|| output.note(text));
+        let mut ended_early = false;
+        tokio::select! {
+            biased;
+            () = &mut interrupt => ended_early = true,
+            sent = attempts.within(limit, say, self.send_at_pace(records, pace)) => {
+                self.give_up(sent);
             }
         }
-        pending.send(None, record).await;
-        if pending.has_failed() {
-            return;
+        // A second Ctrl-C ends the wait for the answers.
+        tokio::select! {
+            biased;
+            () = interrupted() => {}
+            settled = attempts.within(limit, say, self.pending.settle_all()) => {
+                self.give_up(settled);
+            }
         }
+        self.progress.finish_and_clear();
+        self.report(output)?;
+        self.pending.outcome(ended_early)
+    }
+
+    fn give_up(&mut self, end: Result<(), Refusal>) {
+        if let Err(refusal) = end {
+            self.pending.give_up(refusal);
+        }
+    }
+
+    /// Until all are handed over or one is refused.
+    async fn send_at_pace(&mut self, records: impl Iterator<Item = Record>, pace: &mut Pace) {
+        for record in records {
+            if let Some(due) = pace.next_due(Instant::now()) {
+                let mut sleep = pin!(tokio::time::sleep_until(due));
+                loop {
+                    tokio::select! {
+                        () = &mut sleep => break,
+                        () = self.pending.settle() => {}
+                    }
+                }
+            }
+            self.pending.send(0, None, record).await;
+            if self.pending.has_failed() {
+                return;
+            }
+            self.progress.set_position(self.pending.acknowledged());
+        }
+    }
+
+    fn report(&self, output: &Output) -> Result<(), Failure> {
+        let (pending, topic) = (&self.pending, &self.topic);
+        if output.is_json() {
+            return output.json(&serde_json::json!({
+                "topic": topic.as_str(),
+                "records": pending.acknowledged(),
+                "bytes": pending.acknowledged_bytes(),
+                "unacknowledged": pending.unacknowledged(),
+            }));
+        }
+        output.note(&format!("{} written to {topic}", counted(pending.acknowledged(), "record")));
+        Ok(())
     }
 }
 

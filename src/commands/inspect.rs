@@ -1,8 +1,9 @@
 //! `thalweg inspect`: a data folder, read offline: topics, partitions, segments, batches, damage.
 //!
-//! Opens files for reading only, through the storage engine's one door to files. What the catalogue says is left
-//! out: this shows what lies there, also where the catalogue cannot be read.
+//! Opens files for reading only, through the storage engine's one door to files. It shows what lies there, also where
+//! the catalogue cannot be read; of what the catalogue says only which partitions there should be is looked at.
 
+mod catalogue;
 mod folder;
 mod shown;
 
@@ -11,7 +12,9 @@ use protocol::id::Offset;
 use storage::{Access, Disk, Found, RealDisk, SegmentScan};
 
 use self::folder::{LogFolder, failed, find_logs, segments};
-use self::shown::{Sum, batch_line, batch_text, damage_line, segment_line, segment_row, sentence};
+use self::shown::{
+    Sum, batch_line, batch_text, damage_line, missing_line, segment_line, segment_row, sentence,
+};
 use crate::args::InspectArgs;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -29,6 +32,14 @@ pub(crate) fn run(args: &InspectArgs, context: &Context) -> Result<(), Failure> 
     let mut damaged_places = 0;
     for log in &logs {
         damaged_places += inspection.show(log)?;
+    }
+    for missing in catalogue::missing(&disk, &args.folder, args.topic.as_ref())? {
+        damaged_places += 1;
+        if output.is_json() {
+            output.json(&missing_line(&missing))?;
+        } else {
+            output.line(&format!("damaged: {}", missing.cause))?;
+        }
     }
     if damaged_places == 0 {
         return Ok(());

@@ -7,28 +7,41 @@ use bytes::Bytes;
 use client::admin::Admin;
 use client::producer::{Producer, ProducerConfig};
 use indicatif::ProgressBar;
-use protocol::id::Partition;
-use protocol::limits::BATCH_BYTES_MAX;
+use protocol::id::{Partition, Timestamp};
+use protocol::limits::{BATCH_BYTES_MAX, DECOMPRESSED_RATIO_MAX, MIB};
 use protocol::record::{Header, Record};
+use protocol::verbs::TopicDescription;
 use serde::Serialize;
 
 use crate::args::{InputFormat, ProduceArgs};
+use crate::attempts::Attempts;
 use crate::context::{Context, interrupted};
 use crate::exit::Failure;
 use crate::lines::{Chunk, Line, Lines};
 use crate::pending::Pending;
 use crate::text::{self, FieldError, LineError, Parsed};
 
+/// Bytes of records that wait to be sent or acknowledged, where the records of the topic are no larger.
+const BUFFER_BYTES: usize = 32 * MIB;
+/// Clocks differ: only what lies so much further ahead than the topic allows is told to be too far without asking.
+const CLOCKS_DIFFER_MS: i64 = 60_000;
+
 /// Reads the input to its end and waits for every acknowledgement.
 pub(crate) async fn run(args: ProduceArgs, context: &Context) -> Result<(), Failure> {
-    let maker = Maker::new(&args)?;
+    let mut maker = Maker::new(&args)?;
+    let limit = Duration::from_millis(args.timeout_ms);
+    let (attempts, transport) = Attempts::watch(context.transport()?);
+    // A wrong name or address is told now, not when the producer has given up trying.
+    let admin = Admin::new(transport.clone());
+    let described = admin.describe_topic(&args.topic);
+    let topic = attempts.within(limit, |text| context.output.note(text), described).await??;
+    maker.ahead_ms_max = ahead_ms_max(&topic);
     let config = ProducerConfig::default()
         .batch_bytes(usize::try_from(args.batch_bytes).unwrap_or(usize::MAX))
         .linger(Duration::from_millis(args.linger_ms))
-        .compression(args.compression);
-    let transport = context.transport()?;
-    // A wrong name or address is told now, not when the producer has given up trying.
-    Admin::new(transport.clone()).describe_topic(&args.topic).await?;
+        .compression(args.compression)
+        .delivery_timeout(limit)
+        .buffer_bytes(buffer_bytes(&topic));
     let producer = Producer::new(transport, config);
     let lines = Lines::open(args.file.as_deref(), BATCH_BYTES_MAX)?;
     let mut run = Run {
@@ -39,6 +52,9 @@ pub(crate) async fn run(args: ProduceArgs, context: &Context) -> Result<(), Fail
         skip_bad: args.skip_bad,
         skipped: 0,
         empty: 0,
+        context,
+        attempts,
+        limit,
     };
     let begun = Instant::now();
     let end = run.read_and_send().await;
@@ -49,6 +65,26 @@ pub(crate) async fn run(args: ProduceArgs, context: &Context) -> Result<(), Fail
         // Records that were lost weigh more than the line that stopped the input.
         Err(failure) => run.pending.outcome(false).and(Err(failure)),
     }
+}
+
+fn setting(topic: &TopicDescription, name: &str) -> Option<String> {
+    let found = topic.settings.iter().find(|setting| setting.name == name);
+    found.map(|setting| setting.value.clone())
+}
+
+/// How far ahead of the broker's clock a record may be; `None` where it is any, or the broker sets the time.
+fn ahead_ms_max(topic: &TopicDescription) -> Option<i64> {
+    if setting(topic, "message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime") {
+        return None;
+    }
+    setting(topic, "message.timestamp.after.max.ms")?.parse().ok()
+}
+
+/// Room for the largest record that the topic may take.
+fn buffer_bytes(topic: &TopicDescription) -> usize {
+    let stored = setting(topic, "max.message.bytes").and_then(|bytes| bytes.parse().ok());
+    let unfolded = stored.unwrap_or(0_usize).saturating_mul(DECOMPRESSED_RATIO_MAX);
+    unfolded.clamp(BUFFER_BYTES, BATCH_BYTES_MAX)
 }
 
 /// What the command says when it is done.
@@ -63,7 +99,7 @@ struct Summary<'a> {
     seconds: f64,
 }
 
-struct Run {
+struct Run<'a> {
     maker: Maker,
     pending: Pending,
     progress: ProgressBar,
@@ -73,22 +109,40 @@ struct Run {
     skipped: u64,
     /// Empty lines that were left out.
     empty: u64,
+    context: &'a Context,
+    attempts: Attempts,
+    /// How long nothing may be acknowledged.
+    limit: Duration,
 }
 
-impl Run {
+impl Run<'_> {
     /// True when Ctrl-C ended it. Whatever it gives back, all answers that can be had have been counted.
     async fn read_and_send(&mut self) -> Result<bool, Failure> {
         let mut interrupt = pin!(interrupted());
+        let (attempts, limit) = (self.attempts.clone(), self.limit);
+        let (progress, output) = (self.progress.clone(), self.context.output);
+        let say = |text: &str| progress.suspend(|| output.note(text));
         let end = tokio::select! {
             biased;
             () = &mut interrupt => Ok(true),
-            end = self.send_lines() => end.map(|()| false),
+            end = attempts.within(limit, say, self.send_lines()) => match end {
+                Ok(end) => end.map(|()| false),
+                Err(refusal) => {
+                    self.pending.give_up(refusal);
+                    Ok(false)
+                }
+            },
         };
         // A second Ctrl-C ends the wait for the answers.
         tokio::select! {
             biased;
             () = interrupted() => Ok(true),
-            () = self.pending.settle_all() => end,
+            settled = attempts.within(limit, say, self.pending.settle_all()) => {
+                if let Err(refusal) = settled {
+                    self.pending.give_up(refusal);
+                }
+                end
+            }
         }
     }
 
@@ -110,9 +164,9 @@ impl Run {
 
     async fn send_chunk(&mut self, chunk: Chunk) -> Result<(), Failure> {
         for line in chunk.lines {
-            match self.maker.make(&line) {
+            match self.maker.make(&line, self.context.now()) {
                 Ok(Some(Parsed { record, partition })) => {
-                    self.pending.send(partition, record).await;
+                    self.pending.send(line.number, partition, record).await;
                     if self.pending.has_failed() {
                         return Ok(());
                     }
@@ -180,6 +234,8 @@ struct Maker {
     headers: Vec<Header>,
     partition: Option<Partition>,
     keep_empty: bool,
+    /// How many milliseconds ahead of the clock the topic lets a record be, where that is known.
+    ahead_ms_max: Option<i64>,
 }
 
 /// Where the key of a line is.
@@ -204,6 +260,10 @@ enum BadLine {
     NoSeparator,
     #[error("the line is not UTF-8, so it holds no JSON field")]
     NotUtf8,
+    #[error(
+        "the timestamp {timestamp} is {ahead_ms} ms ahead of the clock; message.timestamp.after.max.ms of the topic allows {ahead_ms_max}"
+    )]
+    FarAhead { timestamp: Timestamp, ahead_ms: i64, ahead_ms_max: i64 },
     #[error(transparent)]
     Field(#[from] FieldError),
     #[error(transparent)]
@@ -241,11 +301,12 @@ impl Maker {
             value: Some(setting.value.clone().into()),
         };
         let headers = args.headers.iter().map(header).collect();
-        Ok(Self { key, headers, partition: args.partition, keep_empty: args.keep_empty })
+        let (partition, keep_empty) = (args.partition, args.keep_empty);
+        Ok(Self { key, headers, partition, keep_empty, ahead_ms_max: None })
     }
 
     /// `None` for a line that is no record: an empty one.
-    fn make(&self, line: &Line) -> Result<Option<Parsed>, BadLine> {
+    fn make(&self, line: &Line, now: Timestamp) -> Result<Option<Parsed>, BadLine> {
         let bytes = line.bytes.as_ref().ok_or(BadLine::TooLong)?;
         if bytes.is_empty() && !self.keep_empty {
             return Ok(None);
@@ -265,6 +326,13 @@ impl Maker {
                 of_parts(Some(bytes.slice(..at)), bytes.slice(at + separator.len()..))
             }
         };
+        if let (Some(timestamp), Some(ahead_ms_max)) = (parsed.record.timestamp, self.ahead_ms_max)
+        {
+            let ahead_ms = timestamp.0.saturating_sub(now.0);
+            if ahead_ms > ahead_ms_max.saturating_add(CLOCKS_DIFFER_MS) {
+                return Err(BadLine::FarAhead { timestamp, ahead_ms, ahead_ms_max });
+            }
+        }
         if !self.headers.is_empty() {
             parsed.record.headers.splice(..0, self.headers.iter().cloned());
         }
@@ -281,6 +349,7 @@ fn of_parts(key: Option<Bytes>, value: Bytes) -> Parsed {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use protocol::verbs::SettingDescription;
 
     use super::*;
     use crate::args::{Args, Command};
@@ -293,8 +362,10 @@ mod tests {
         }
     }
 
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
     fn make(maker: &Maker, line: &'static str) -> Result<Option<Parsed>, BadLine> {
-        maker.make(&Line { number: 1, bytes: Some(Bytes::from_static(line.as_bytes())) })
+        maker.make(&Line { number: 1, bytes: Some(Bytes::from_static(line.as_bytes())) }, NOW)
     }
 
     fn key_and_value(maker: &Maker, line: &'static str) -> (Option<Bytes>, Option<Bytes>) {
@@ -346,6 +417,48 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_the_topic_would_not_take_is_a_bad_line() {
+        let mut maker = maker(&["--format", "jsonl"]).unwrap();
+        let (late, latest) = (
+            r#"{"value":1,"timestamp":1700003660001}"#,
+            r#"{"value":1,"timestamp":1700003660000}"#,
+        );
+        assert!(make(&maker, late).is_ok(), "without knowing the topic");
+        maker.ahead_ms_max = Some(3_600_000);
+        let refused = make(&maker, late).unwrap_err();
+        assert!(matches!(refused, BadLine::FarAhead { ahead_ms: 3_660_001, .. }), "{refused}");
+        for taken in [latest, r#"{"value":1,"timestamp":0}"#, r#"{"value":1}"#] {
+            assert!(make(&maker, taken).is_ok(), "{taken}");
+        }
+    }
+
+    #[test]
+    fn the_settings_of_the_topic_say_what_is_too_far_and_how_large_records_are() {
+        let topic = |settings: &[(&str, &str)]| TopicDescription {
+            name: "t".parse().unwrap(),
+            id: "0190163d-8694-739b-aea5-966c26f8ad90".parse().unwrap(),
+            partitions: Vec::new(),
+            settings: settings
+                .iter()
+                .map(|(name, value)| SettingDescription {
+                    name: (*name).to_owned(),
+                    value: (*value).to_owned(),
+                    is_default: true,
+                })
+                .collect(),
+        };
+        let after = ("message.timestamp.after.max.ms", "5");
+        assert_eq!(ahead_ms_max(&topic(&[after])), Some(5));
+        let broker = ("message.timestamp.type", "LogAppendTime");
+        assert_eq!(ahead_ms_max(&topic(&[after, broker])), None);
+        assert_eq!(ahead_ms_max(&topic(&[])), None);
+        for (stored, buffer) in [("1048576", 32 * MIB), ("16777216", 64 * MIB)] {
+            assert_eq!(buffer_bytes(&topic(&[("max.message.bytes", stored)])), buffer);
+        }
+        assert_eq!(buffer_bytes(&topic(&[("max.message.bytes", "67108864")])), 64 * MIB);
+    }
+
+    #[test]
     fn flags_that_contradict_each_other_are_refused() {
         for flags in [
             &["--format", "jsonl", "-K", ":"][..],
@@ -355,7 +468,7 @@ mod tests {
         ] {
             assert!(matches!(maker(flags), Err(Failure::Usage { .. })), "{flags:?}");
         }
-        let too_long = maker(&[]).unwrap().make(&Line { number: 1, bytes: None });
+        let too_long = maker(&[]).unwrap().make(&Line { number: 1, bytes: None }, NOW);
         assert!(matches!(too_long, Err(BadLine::TooLong)));
     }
 

@@ -2,29 +2,34 @@
 //!
 //! Layers of settings, the later ones win: the program's defaults, the file, the environment, flags.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
 use broker::Config;
 use broker::config::ConfigError;
+use broker::setting::SettingError;
 use protocol::outcome::{Outcome, Refusal};
-use storage::RealDisk;
+use storage::{DataFolder, RealDisk};
 use thalweg::Thalweg;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Environment, ServeArgs};
+use crate::args::{Args, Environment, ServeArgs};
 use crate::context::Context;
 use crate::exit::Failure;
 
 /// Runs a broker in the foreground.
 pub(crate) async fn run(args: ServeArgs, config: Config, context: &Context) -> Result<(), Failure> {
     if args.check {
-        return context.output.line("the configuration is valid");
+        return check(&config, context);
     }
     log_to_standard_error(&context.environment)?;
     // Heard from the first moment on: a signal during recovery is not lost.
     let mut stop = StopSignals::listen()?;
     RealDisk::raise_open_files_limit();
+    if config.data_dir.is_file() {
+        return Err(not_usable(&config.data_dir, io::ErrorKind::NotADirectory.into()));
+    }
     let thalweg = Thalweg::open_with(config).await.map_err(Failure::NotStarted)?;
     let doors = match thalweg.listen().await {
         Ok(doors) => doors,
@@ -50,8 +55,62 @@ pub(crate) async fn run(args: ServeArgs, config: Config, context: &Context) -> R
     }
 }
 
+/// Says that a broker could start so, or why it could not. The settings themselves have been checked before.
+fn check(config: &Config, context: &Context) -> Result<(), Failure> {
+    let folder = &config.data_dir;
+    let failed = |cause| not_usable(folder, cause);
+    // The folder, or the nearest one above it that is there: it would be made in that.
+    let mut there = std::path::absolute(folder).map_err(failed)?;
+    while !there.try_exists().map_err(failed)? {
+        if !there.pop() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+    }
+    // A file without a name, which leaves nothing behind.
+    tempfile::tempfile_in(&there).map_err(failed)?;
+    if folder.is_dir() {
+        let looked = DataFolder::look(&RealDisk::new(), folder);
+        looked.map_err(|error| failed(io::Error::other(error)))?;
+    }
+    if context.output.is_json() {
+        return context.output.json(&serde_json::json!({ "valid": true, "data_dir": folder }));
+    }
+    context.output.line("the configuration is valid")
+}
+
+fn not_usable(folder: &Path, cause: io::Error) -> Failure {
+    Failure::io(format!("use {} as the data folder", folder.display()), cause)
+}
+
+/// Names in the environment that look like settings and are none: a slip must not pass for the default.
+fn refuse_unknown(environment: &Environment) -> Result<(), Failure> {
+    let mut known: Vec<_> = Config::names().map(|name| variable_of(&name)).collect();
+    known.extend(Args::variables());
+    let Some(unknown) = environment.names().find(|name| !known.iter().any(|known| known == name))
+    else {
+        return Ok(());
+    };
+    // The table of settings knows what is near.
+    let name = unknown.trim_start_matches("THALWEG_").to_ascii_lowercase();
+    let (prefix, name) = match name.strip_prefix("topic_") {
+        Some(name) => ("topic.", name.replace('_', ".")),
+        None => ("", name),
+    };
+    let nearest = match Config::default().set(&format!("{prefix}{name}"), "") {
+        Err(SettingError::Unknown { nearest, .. }) => nearest,
+        _ => None,
+    };
+    let hint = nearest.map(|near| {
+        let near = variable_of(&format!("{prefix}{near}"));
+        format!("; did you mean {near}?")
+    });
+    let message = format!("there is no setting {unknown}{}", hint.unwrap_or_default());
+    Err(Failure::Refused(Refusal::new(Outcome::InvalidSetting, format!("environment: {message}"))))
+}
+
 /// Puts the layers together.
 pub(crate) fn configure(args: &ServeArgs, environment: &Environment) -> Result<Config, Failure> {
+    refuse_unknown(environment)?;
     let mut config = Config::default();
     if let Some(file) = &args.config {
         let text = std::fs::read_to_string(file).map_err(|cause| {
@@ -98,10 +157,10 @@ fn log_to_standard_error(environment: &Environment) -> Result<(), Failure> {
         message: format!("THALWEG_LOG={filter}: {cause}"),
         advice: "use error, warn, info, debug or trace, for all or for one crate: info,storage=debug",
     })?;
-    let colours = !environment.no_colours && std::io::stderr().is_terminal();
+    let colours = !environment.no_colours && io::stderr().is_terminal();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .with_ansi(colours)
         .finish();
     // Fails when a log is set up already, which then does as well.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use protocol::grpc::v1::execute_response::Answer;
@@ -16,6 +17,7 @@ use protocol::outcome::{Outcome, Refusal};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::args::SqlArgs;
+use crate::attempts::patiently;
 use crate::context::{Context, interrupted};
 use crate::exit::Failure;
 use crate::lines::Lines;
@@ -126,6 +128,11 @@ impl<'a> Session<'a> {
             for line in chunk.lines {
                 let text = line.bytes.as_deref().map(std::str::from_utf8).transpose();
                 let text = text.map_err(|_| bad_line(line.number, "it is not UTF-8".to_owned()))?;
+                // Editors of some systems begin a file with a byte order mark; it means nothing.
+                let text = match line.number {
+                    1 => text.map(|text| text.strip_prefix('\u{feff}').unwrap_or(text)),
+                    _ => text,
+                };
                 let complete = text.map(|text| statements.push(&format!("{text}\n")));
                 if complete.is_none() || statements.pending_bytes() > SQL_BYTES_MAX {
                     let cause =
@@ -211,13 +218,18 @@ impl<'a> Session<'a> {
     }
 
     async fn answers(&mut self, request: ExecuteRequest) -> Result<(), End> {
-        let mut answers = self.client.execute(request).await?.into_inner();
+        let executed = self.client.execute(request);
+        let mut answers = patiently(|text| self.output.note(text), executed).await?.into_inner();
+        let mut closed = pin!(self.output.closed());
         let mut table = None;
         loop {
             let header_waits = table.as_ref().is_some_and(|table: &Table| !table.has_header);
             let answer = tokio::select! {
                 biased;
                 answer = answers.message() => answer?,
+                () = &mut closed, if table.is_some() => {
+                    return Err(End::Output(Failure::OutputClosed));
+                }
                 () = tokio::time::sleep(HEADER_WAIT), if header_waits => {
                     if let Some(table) = &mut table {
                         table.begin_blind(self.output)?;
@@ -237,6 +249,8 @@ impl<'a> Session<'a> {
                     Some(table) => table.write(&rows.rows, self.output)?,
                     None => return Err(rows_without_columns()),
                 },
+                // How a query ended is about its rows, and none of them.
+                Answer::Done(done) if table.is_some() => self.output.note(&done),
                 Answer::Done(done) => self.say(&done)?,
                 Answer::Notice(notice) => self.output.note(&format!("note: {notice}")),
                 Answer::Properties(properties) => self.properties = properties.values,

@@ -9,6 +9,7 @@ use protocol::verbs::{TopicChange, TopicDescription, TopicSpec};
 use serde::Serialize;
 
 use crate::args::TopicCommand;
+use crate::attempts::Attempts;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::output::Output;
@@ -16,8 +17,12 @@ use crate::text::{Setting, bytes_size, count, counted};
 
 /// Carries out one of the commands.
 pub(crate) async fn run(command: TopicCommand, context: &Context) -> Result<(), Failure> {
-    let admin = Admin::new(context.transport()?);
+    let (attempts, transport) = Attempts::watch(context.transport()?);
     let output = &context.output;
+    attempts.told(|text| output.note(text), carry_out(command, Admin::new(transport), output)).await
+}
+
+async fn carry_out(command: TopicCommand, admin: Admin, output: &Output) -> Result<(), Failure> {
     match command {
         TopicCommand::Create { name, partitions, settings, if_not_exists } => {
             let spec = TopicSpec { name, partitions, settings: by_name(settings)? };

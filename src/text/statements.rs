@@ -12,6 +12,8 @@ pub(crate) struct Statement {
     pub(crate) text: String,
     /// The line of its first character in the whole text, from 1.
     pub(crate) first_line: u64,
+    /// And its column there, in characters, from 1.
+    pub(crate) first_column: usize,
 }
 
 /// Where the scan stands.
@@ -40,8 +42,11 @@ pub(crate) struct Statements {
     has_words: bool,
     /// The character before, where it may begin a sign of two.
     previous: Option<char>,
+    /// Where the next character stands, from 1.
     line: u64,
+    column: usize,
     first_line: u64,
+    first_column: usize,
 }
 
 impl Statements {
@@ -53,7 +58,9 @@ impl Statements {
             has_words: false,
             previous: None,
             line: 1,
+            column: 1,
             first_line: 1,
+            first_column: 1,
         }
     }
 
@@ -67,30 +74,38 @@ impl Statements {
         let mut complete = Vec::new();
         for character in piece.chars() {
             if self.text.is_empty() {
-                self.first_line = self.line;
+                (self.first_line, self.first_column) = (self.line, self.column);
             }
-            if character == '\n' {
-                self.line += 1;
-            }
+            (self.line, self.column) = match character {
+                '\n' => (self.line + 1, 1),
+                _ => (self.line, self.column + 1),
+            };
             if !(self.text.is_empty() && character.is_whitespace()) {
                 self.text.push(character);
             }
             if self.step(character) {
                 let text = std::mem::take(&mut self.text);
                 if std::mem::take(&mut self.has_words) {
-                    complete.push(Statement { text, first_line: self.first_line });
+                    complete.push(self.statement(text));
                 }
             }
         }
         complete
     }
 
-    /// What is left at the end of the text: a last statement without its semicolon, which is added.
+    /// What is left at the end of the text: a last statement without its semicolon, which is added. A comment that is
+    /// not closed may hide statements, so it is none of what says nothing: the engine tells where it begins.
     pub(crate) fn finish(mut self) -> Option<Statement> {
         // Behind a line comment the semicolon needs a line of its own.
         let end = if self.state == State::LineComment { "\n;" } else { ";" };
         self.text.push_str(end);
-        self.has_words.then_some(Statement { text: self.text, first_line: self.first_line })
+        let says_something = self.has_words || self.state == State::BlockComment;
+        let text = std::mem::take(&mut self.text);
+        says_something.then(|| self.statement(text))
+    }
+
+    fn statement(&self, text: String) -> Statement {
+        Statement { text, first_line: self.first_line, first_column: self.first_column }
     }
 
     /// True when nothing but white space and comments is waiting for its end.
@@ -152,7 +167,8 @@ pub(crate) fn excerpt(statement: &Statement, source: &str, message: &str) -> Opt
     let margin = " ".repeat(number.to_string().len());
     let before = shown.chars().take(place.column - 1 - from);
     let indent = " ".repeat(before.map(character_width).sum());
-    let column = place.column;
+    let before_statement = if place.line == 1 { statement.first_column - 1 } else { 0 };
+    let column = before_statement + place.column;
     Some(format!(
         "{margin} --> {source}:{number}:{column}\n{margin} |\n{number} | {shown}\n{margin} | {indent}^"
     ))
@@ -211,6 +227,7 @@ mod tests {
     #[test]
     fn what_says_nothing_is_no_statement() {
         assert_eq!(split(" ;; \n -- only a comment\n ; /* ; */ "), [""; 0]);
+        assert_eq!(split("SELECT 1; /* open\n DROP x;"), ["SELECT 1;", "/* open\n DROP x;;"]);
         assert_eq!(split("SELECT 1"), ["SELECT 1;"]);
         assert_eq!(split("SELECT 1 -- last"), ["SELECT 1 -- last\n;"]);
     }
@@ -220,9 +237,11 @@ mod tests {
         let mut statements = Statements::new();
         let mut found = statements.push("a;\n\n  b\n");
         found.extend(statements.push("c; d;"));
-        let lines: Vec<_> =
-            found.iter().map(|found| (found.text.as_str(), found.first_line)).collect();
-        assert_eq!(lines, [("a;", 1), ("b\nc;", 3), ("d;", 4)]);
+        let lines: Vec<_> = found
+            .iter()
+            .map(|found| (found.text.as_str(), found.first_line, found.first_column))
+            .collect();
+        assert_eq!(lines, [("a;", 1, 1), ("b\nc;", 3, 3), ("d;", 4, 4)]);
         assert!(statements.is_empty());
     }
 
@@ -237,21 +256,27 @@ mod tests {
 
     #[test]
     fn the_caret_stands_under_the_place() {
-        let statement = Statement { text: "SELECT *\n\tFORM x;".to_owned(), first_line: 11 };
+        let statement =
+            Statement { text: "SELECT *\n\tFORM x;".to_owned(), first_line: 11, first_column: 5 };
         let shown = excerpt(&statement, "q.sql", "line 2, column 2: FROM is expected").unwrap();
         assert_eq!(shown, "   --> q.sql:12:2\n   |\n12 |  FORM x;\n   |  ^");
-        let wide =
-            Statement { text: "SELECT\t'日本🎉', e\u{301}x FORM;".to_owned(), first_line: 1 };
+        let shown = excerpt(&statement, "q.sql", "line 1, column 3: no").unwrap();
+        assert!(shown.starts_with("   --> q.sql:11:7\n"), "{shown}");
+        let wide = Statement {
+            text: "SELECT\t'日本🎉', e\u{301}x FORM;".to_owned(),
+            first_line: 1,
+            first_column: 1,
+        };
         let shown = excerpt(&wide, "q", "line 1, column 19: FROM is expected").unwrap();
         let [.., line, caret] = &shown.lines().collect::<Vec<_>>()[..] else { panic!("{shown}") };
         let column = line.find("FORM").unwrap();
         assert_eq!(super::super::width::width(&line[..column]), caret.len() - 1, "{shown}");
-        let end = Statement { text: "SELECT * FROM;".to_owned(), first_line: 1 };
+        let end = Statement { text: "SELECT * FROM;".to_owned(), first_line: 1, first_column: 1 };
         let shown = excerpt(&end, "q", "line 1, column 14: too early").unwrap();
         assert!(shown.ends_with("SELECT * FROM;\n  |              ^"), "{shown}");
         assert_eq!(excerpt(&statement, "q.sql", "line 3, column 1: no"), None);
         assert_eq!(excerpt(&statement, "q.sql", "no place"), None);
-        let long = Statement { text: "x".repeat(500), first_line: 1 };
+        let long = Statement { text: "x".repeat(500), first_line: 1, first_column: 1 };
         let shown = excerpt(&long, "q", "line 1, column 300").unwrap();
         assert!(shown.lines().all(|line| line.len() < 140) && shown.ends_with('^'));
     }

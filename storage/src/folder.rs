@@ -69,21 +69,7 @@ impl DataFolder {
         disk.create_dir_all(root)?;
         let lock = disk.lock(&root.join(LOCK_FILE))?;
         let mark = root.join(FOLDER_FILE);
-        let damaged = |damage| StorageError::Damaged { file: mark.clone(), damage };
-        let (cluster_id, starts) = match checkpoint::load(&*disk, &mark, Kind::Folder)? {
-            Loaded::Whole(body) => {
-                read_mark(&body).map_err(|field| damaged(FileDamage::Field { field }))?
-            }
-            Loaded::Damaged(damage) => return Err(damaged(damage)),
-            Loaded::Missing => {
-                // A folder with data and without its mark is not a new folder: nothing is made anew over it.
-                if disk.list(root)?.iter().any(|entry| entry.is_folder) {
-                    let expected = FOLDER.bytes() as u64;
-                    return Err(damaged(FileDamage::Length { expected, found: 0 }));
-                }
-                (fresh, 0)
-            }
-        };
+        let (cluster_id, starts) = load_mark(&*disk, root)?.unwrap_or((fresh, 0));
         let starts = starts + 1;
         let mut body = Vec::with_capacity(FOLDER.bytes());
         body.put_slice(&cluster_id.0);
@@ -103,6 +89,14 @@ impl DataFolder {
         Ok(Self { root: root.to_path_buf(), cluster_id, leader_epoch, _lock: lock, _disk: disk })
     }
 
+    /// Looks at the mark of a folder as [`Self::open`] does, and changes and locks nothing. `None`: a new folder.
+    ///
+    /// # Errors
+    /// As those of [`Self::open`], but for the lock.
+    pub fn look(disk: &dyn Disk, root: &Path) -> Result<Option<ClusterId>, StorageError> {
+        Ok(load_mark(disk, root)?.map(|(cluster_id, _)| cluster_id))
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -116,6 +110,23 @@ impl DataFolder {
     /// Counts the starts of the folder; durable before anything is written in it.
     pub fn leader_epoch(&self) -> LeaderEpoch {
         self.leader_epoch
+    }
+}
+
+/// What the mark of a folder says; `None` where there is neither a mark nor anything that should have one.
+fn load_mark(disk: &dyn Disk, root: &Path) -> Result<Option<(ClusterId, i32)>, StorageError> {
+    let mark = root.join(FOLDER_FILE);
+    let damaged = |damage| StorageError::Damaged { file: mark.clone(), damage };
+    match checkpoint::load(disk, &mark, Kind::Folder)? {
+        Loaded::Whole(body) => {
+            read_mark(&body).map(Some).map_err(|field| damaged(FileDamage::Field { field }))
+        }
+        Loaded::Damaged(damage) => Err(damaged(damage)),
+        // A folder with data and without its mark is not a new folder: nothing is made anew over it.
+        Loaded::Missing if disk.list(root)?.iter().any(|entry| entry.is_folder) => {
+            Err(damaged(FileDamage::Length { expected: FOLDER.bytes() as u64, found: 0 }))
+        }
+        Loaded::Missing => Ok(None),
     }
 }
 
@@ -145,6 +156,7 @@ mod tests {
         assert_eq!((first.cluster_id(), first.leader_epoch()), (ID, LeaderEpoch(1)));
         let second = DataFolder::open(Arc::clone(&disk), &root, OTHER).unwrap_err();
         assert!(matches!(second, StorageError::Locked { .. }), "{second}");
+        assert_eq!(DataFolder::look(&*disk, &root).unwrap(), Some(ID), "also while it is held");
         drop(first);
         let third = DataFolder::open(Arc::clone(&disk), &root, OTHER).unwrap();
         assert_eq!((third.cluster_id(), third.leader_epoch()), (ID, LeaderEpoch(2)));
@@ -183,6 +195,8 @@ mod tests {
             let before = sim.contents(&mark);
             let error = DataFolder::open(Arc::clone(&disk), root, OTHER).unwrap_err();
             assert!(matches!(error, StorageError::Damaged { .. }), "byte {byte}: {error}");
+            let looked = DataFolder::look(&*disk, root).unwrap_err();
+            assert_eq!(looked.to_string(), error.to_string(), "byte {byte}");
             assert_eq!(sim.contents(&mark), before);
             sim.flip(&mark, byte, 3);
         }

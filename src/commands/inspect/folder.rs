@@ -8,7 +8,7 @@ use storage::{Disk, Entry, StorageError};
 use crate::exit::Failure;
 
 /// The folder of the broker's own log of topics.
-const CATALOG: &str = "catalog";
+pub(super) const CATALOG: &str = "catalog";
 /// The folder under which `NAME/ID/PARTITION` lie.
 const TOPICS: &str = "topics";
 
@@ -97,6 +97,16 @@ pub(super) fn find_logs(
         )),
         _ => Ok(logs),
     }
+}
+
+/// Where a partition lies.
+pub(super) fn partition_folder(
+    root: &Path,
+    name: &TopicName,
+    id: TopicId,
+    partition: Partition,
+) -> PathBuf {
+    root.join(TOPICS).join(name.as_str()).join(id.to_string()).join(partition.to_string())
 }
 
 fn folders(disk: &dyn Disk, path: &Path) -> Result<Vec<String>, Failure> {

@@ -5,6 +5,7 @@ use protocol::id::{Offset, Timestamp};
 use serde::Serialize;
 use storage::DamagedBytes;
 
+use super::catalogue::Missing;
 use super::folder::LogFolder;
 use crate::text::{bytes_size, count, counted};
 
@@ -70,6 +71,13 @@ pub(super) enum Line<'a> {
         producer_id: Option<i64>,
         base_sequence: Option<i32>,
     },
+    /// Something that should be there is not, or not as it was written.
+    Missing {
+        /// `None`: the folder itself.
+        topic: Option<&'a str>,
+        partition: Option<u32>,
+        cause: &'a str,
+    },
     Damage {
         topic: Option<&'a str>,
         partition: u32,
@@ -121,6 +129,15 @@ pub(super) fn batch_text(position: u64, header: &Header) -> String {
         moment(header.max_timestamp),
         producer.unwrap_or_default(),
     )
+}
+
+pub(super) fn missing_line(missing: &Missing) -> Line<'_> {
+    let partition = missing.partition.as_ref();
+    Line::Missing {
+        topic: partition.map(|(topic, _)| topic.as_str()),
+        partition: partition.map(|(_, number)| number.get()),
+        cause: &missing.cause,
+    }
 }
 
 /// A damaged place for people.
