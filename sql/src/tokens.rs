@@ -155,7 +155,7 @@ impl<'a> Scanner<'a> {
         }
         match next {
             '\'' => return self.quoted(Opened::Text).map(Token::Text),
-            '`' | '"' => return self.quoted(Opened::Name).map(Token::Name),
+            '`' | '"' => return self.quoted_name().map(Token::Name),
             _ => {}
         }
         let rest = self.rest();
@@ -189,6 +189,16 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads to the closing quote; a doubled quote is one of the characters.
+    fn quoted_name(&mut self) -> Result<String> {
+        let place = self.place;
+        let name = self.quoted(Opened::Name)?;
+        if name.is_empty() {
+            let (found, expected) = ("two quotes".into(), "a name between them".into());
+            return Err(SqlError::new(place, Cause::Unexpected { found, expected }));
+        }
+        Ok(name)
+    }
+
     fn quoted(&mut self, what: Opened) -> Result<String> {
         let open = self.place;
         let quote = self.bump();
@@ -355,6 +365,15 @@ mod tests {
         assert_eq!(found.text, "PRINT 'ratings' ${t}");
         let refused = substitute(&statement("${u}"), values).unwrap_err();
         assert_eq!(refused.cause, Cause::UnknownVariable { name: "u".into() });
+    }
+
+    #[test]
+    fn a_name_has_a_character_at_least() {
+        for empty in ["SELECT ``", "SELECT \"\""] {
+            let refused = tokens(empty, Place::START).unwrap_err();
+            assert_eq!((refused.place.column, refused.to_string().contains("a name")), (8, true));
+        }
+        assert_eq!(tokens("````", Place::START).unwrap()[0].token, Token::Name("`".into()));
     }
 
     #[test]

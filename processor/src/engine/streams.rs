@@ -3,7 +3,7 @@
 use protocol::verbs::Position;
 use sql::Place;
 use sql::ast::{ColumnDefinition, ColumnRole, CreateAs, CreateSource, SourceKind, Statement};
-use sql::schema::{Pseudo, Schema};
+use sql::schema::{Column, Pseudo, Schema};
 
 use crate::answer::Answer;
 use crate::catalog::{Change, PersistentQuery, parse_one};
@@ -183,7 +183,24 @@ fn replaced_query(
             "CREATE OR REPLACE with another source or another topic: TERMINATE and DROP first",
         );
     }
+    refuse_lost_columns(&old.layout.schema, &new.layout.schema, place)?;
     Ok((*query).clone())
+}
+
+/// Rows of both forms lie in one topic, and readers know it by its old columns: the new ones may add to them.
+fn refuse_lost_columns(old: &Schema, new: &Schema, place: Place) -> Result<()> {
+    for (old, new) in [(old.key(), new.key()), (old.value(), new.value())] {
+        let is_kept = |column: &&Column| {
+            new.iter().any(|it| (&it.name, &it.sql_type) == (&column.name, &column.sql_type))
+        };
+        if let Some(Column { name, sql_type, .. }) = old.iter().find(|column| !is_kept(column)) {
+            let what = format!(
+                "CREATE OR REPLACE without the column {name} {sql_type}, which readers of the topic know: select it too, or write to another topic"
+            );
+            return Err(Error::Unsupported { place, what });
+        }
+    }
+    Ok(())
 }
 
 /// A column must not hide a pseudo-column. Those that are there from before are read as they were.

@@ -238,6 +238,11 @@ async fn a_query_is_replaced_in_place() {
         .await;
     rate(&engine, 2, 2, "web").await;
     until("the new form is there", || values(&broker, "S").len() == 2).await;
+    for lost in ["RATING_ID, CHANNEL", "RATING_ID, CAST(STARS AS DOUBLE) AS STARS, CHANNEL"] {
+        let statement = format!("CREATE OR REPLACE STREAM S AS SELECT {lost} FROM RATINGS;");
+        let refusal = refused(&engine, &statement).await;
+        assert!(refusal.message.contains("without the column STARS INT"), "{refusal}");
+    }
     let found: Vec<_> = values(&broker, "S").into_iter().map(|(_, value)| value).collect();
     assert_eq!(found, [r#"{"STARS":1}"#, r#"{"STARS":2,"CHANNEL":"web"}"#]);
     assert_eq!(rows(&run(&engine, "SHOW QUERIES;").await).len(), 1);
