@@ -24,6 +24,9 @@ pub(crate) async fn run(args: ServeArgs, config: Config, context: &Context) -> R
         return check(&config, context);
     }
     log_to_standard_error(&context.environment)?;
+    for name in unknown_names(&context.environment) {
+        tracing::warn!("{name} in the environment is no setting: it changes nothing");
+    }
     // Heard from the first moment on: a signal during recovery is not lost.
     let mut stop = StopSignals::listen()?;
     RealDisk::raise_open_files_limit();
@@ -82,35 +85,45 @@ fn not_usable(folder: &Path, cause: io::Error) -> Failure {
     Failure::io(format!("use {} as the data folder", folder.display()), cause)
 }
 
-/// Names in the environment that look like settings and are none: a slip must not pass for the default.
-fn refuse_unknown(environment: &Environment) -> Result<(), Failure> {
+/// A name in the environment that looks like a setting and is none: a slip must not pass for the default.
+fn refuse_slips(environment: &Environment) -> Result<(), Failure> {
+    for unknown in unknown_names(environment) {
+        if let Some(near) = nearest(unknown) {
+            let message = format!("there is no setting {unknown}; did you mean {near}?");
+            let message = format!("environment: {message}");
+            return Err(Failure::Refused(Refusal::new(Outcome::InvalidSetting, message)));
+        }
+    }
+    Ok(())
+}
+
+/// Names in the environment that begin as settings do and are none. Others may put such names there: Kubernetes does, for
+/// a service that is called thalweg.
+fn unknown_names(environment: &Environment) -> impl Iterator<Item = &str> {
     let mut known: Vec<_> = Config::names().map(|name| variable_of(&name)).collect();
     known.extend(Args::variables());
-    let Some(unknown) = environment.names().find(|name| !known.iter().any(|known| known == name))
-    else {
-        return Ok(());
-    };
-    // The table of settings knows what is near.
-    let name = unknown.trim_start_matches("THALWEG_").to_ascii_lowercase();
+    environment.names().filter(move |name| !known.iter().any(|known| known == name))
+}
+
+/// The variable of the setting whose name is nearest, if one is near.
+fn nearest(variable: &str) -> Option<String> {
+    let name = variable.trim_start_matches("THALWEG_").to_ascii_lowercase();
     let (prefix, name) = match name.strip_prefix("topic_") {
         Some(name) => ("topic.", name.replace('_', ".")),
         None => ("", name),
     };
-    let nearest = match Config::default().set(&format!("{prefix}{name}"), "") {
-        Err(SettingError::Unknown { nearest, .. }) => nearest,
+    // The table of settings knows what is near.
+    match Config::default().set(&format!("{prefix}{name}"), "") {
+        Err(SettingError::Unknown { nearest, .. }) => {
+            nearest.map(|near| variable_of(&format!("{prefix}{near}")))
+        }
         _ => None,
-    };
-    let hint = nearest.map(|near| {
-        let near = variable_of(&format!("{prefix}{near}"));
-        format!("; did you mean {near}?")
-    });
-    let message = format!("there is no setting {unknown}{}", hint.unwrap_or_default());
-    Err(Failure::Refused(Refusal::new(Outcome::InvalidSetting, format!("environment: {message}"))))
+    }
 }
 
 /// Puts the layers together.
 pub(crate) fn configure(args: &ServeArgs, environment: &Environment) -> Result<Config, Failure> {
-    refuse_unknown(environment)?;
+    refuse_slips(environment)?;
     let mut config = Config::default();
     if let Some(file) = &args.config {
         let text = std::fs::read_to_string(file).map_err(|cause| {
@@ -199,5 +212,20 @@ mod tests {
     fn settings_have_names_in_the_environment() {
         assert_eq!(variable_of("durability"), "THALWEG_DURABILITY");
         assert_eq!(variable_of("topic.retention.ms"), "THALWEG_TOPIC_RETENTION_MS");
+    }
+
+    #[test]
+    fn a_slip_has_a_setting_near_it_and_what_others_put_there_has_none() {
+        assert_eq!(nearest("THALWEG_DURABILTY").as_deref(), Some("THALWEG_DURABILITY"));
+        assert_eq!(
+            nearest("THALWEG_TOPIC_RETENTION_M").as_deref(),
+            Some("THALWEG_TOPIC_RETENTION_MS")
+        );
+        // As Kubernetes names a service.
+        for name in ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_GRPC", "PORT", "PORT_9093_TCP"] {
+            assert_eq!(nearest(&format!("THALWEG_{name}")), None, "{name}");
+        }
+        assert_eq!(nearest("THALWEG_PORT_9093_TCP_ADDR"), None);
+        assert_eq!(nearest("THALWEG_PORT_9093_TCP_PROTO"), None);
     }
 }

@@ -155,6 +155,7 @@ fn a_configuration_is_checked_before_anything_is_touched() {
     assert_eq!(code, 2);
     assert!(errors.contains("did you mean THALWEG_TOPIC_RETENTION_"), "{errors}");
     let of_clients = [("THALWEG_SERVER", "h:1"), ("THALWEG_LOG", "warn"), ("THALWEG_SLIP", "")];
+    assert_eq!(check("", &[("THALWEG_SERVICE_HOST", "10.0.0.7")]).0, 0, "as Kubernetes names it");
     assert_eq!(check("", &of_clients).0, 0);
     assert!(!folder.path().join("data").exists());
 }

@@ -171,7 +171,9 @@ impl Encode for Nothing {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// No format of that name.
-    #[error("the format {name:?} is not known, or not supported yet: use JSON, DELIMITED, KAFKA or NONE")]
+    #[error(
+        "the format {name:?} is not known, or not supported yet: use JSON, DELIMITED, KAFKA or NONE"
+    )]
     Unknown {
         /// As given.
         name: String,
